@@ -1,0 +1,175 @@
+//! AVX2 with FMA: eight `f32` lanes, sixteen registers.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Vector};
+use crate::gemm::{Microkernel, Store, Tile, dispatch};
+use crate::math;
+
+/// Compiles `kernel` for this set and runs it.
+///
+/// # Safety
+///
+/// The machine must have AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn run<K: Kernel<f32>>(kernel: K) -> K::Output {
+    kernel.run::<F32x8>()
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct F32x8(__m256);
+
+// An intrinsic is `unsafe` where the compiler cannot see its set enabled. The methods here are
+// inlined into `run` above, by the duty of `Vector`'s callers.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: called from within `run`, on a machine that has the set.
+        unsafe { $call }
+    };
+}
+
+impl Vector for F32x8 {
+    type Elem = f32;
+    type Mask = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self(intrinsic!(_mm256_set1_ps(x)))
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller's duty.
+        Self(unsafe { _mm256_loadu_ps(p) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the caller's duty.
+        unsafe { _mm256_storeu_ps(p, self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        Self(intrinsic!(_mm256_add_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        Self(intrinsic!(_mm256_sub_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        Self(intrinsic!(_mm256_mul_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        Self(intrinsic!(_mm256_div_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(intrinsic!(_mm256_sqrt_ps(self.0)))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        Self(intrinsic!(_mm256_fmadd_ps(self.0, b.0, c.0)))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(intrinsic!(_mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0)))
+    }
+
+    #[inline(always)]
+    fn copysign(self, sign: Self) -> Self {
+        Self(intrinsic!(_mm256_or_ps(
+            _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0),
+            _mm256_and_ps(_mm256_set1_ps(-0.0), sign.0),
+        )))
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        Self(intrinsic!(_mm256_round_ps::<NEAREST>(self.0)))
+    }
+
+    #[inline(always)]
+    fn pow2(self) -> Self {
+        Self(intrinsic!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(
+            _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127))
+        ))))
+    }
+
+    #[inline(always)]
+    fn lt(self, b: Self) -> __m256 {
+        intrinsic!(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, b.0))
+    }
+
+    #[inline(always)]
+    fn le(self, b: Self) -> __m256 {
+        intrinsic!(_mm256_cmp_ps::<_CMP_LE_OQ>(self.0, b.0))
+    }
+
+    #[inline(always)]
+    fn is_nan(self) -> __m256 {
+        intrinsic!(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0))
+    }
+
+    #[inline(always)]
+    fn select(mask: __m256, yes: Self, no: Self) -> Self {
+        Self(intrinsic!(_mm256_blendv_ps(no.0, yes.0, mask)))
+    }
+
+    #[inline(always)]
+    fn reduce_add(self) -> f32 {
+        let mut lanes = [0.0; 8];
+        self.write_to(&mut lanes);
+        let [a, b, c, d, e, f, g, h] = lanes;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+
+    #[inline(always)]
+    fn exp(self) -> Self {
+        math::exp(self)
+    }
+
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        math::tanh(self)
+    }
+
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        math::sigmoid(self)
+    }
+
+    #[inline(always)]
+    fn erf(self) -> Self {
+        math::erf(self)
+    }
+}
+
+impl Microkernel for F32x8 {
+    const MR: usize = 4;
+    const NV: usize = 3;
+
+    #[inline(always)]
+    #[rustfmt::skip]
+    unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, f32>, store: &S) {
+        // SAFETY: the caller's duty, passed on.
+        unsafe {
+            dispatch!(
+                Self, tile, store,
+                (1, 3), (2, 3), (4, 3),
+                (1, 2), (2, 2), (4, 2),
+                (1, 1), (2, 1), (4, 1),
+            )
+        }
+    }
+}

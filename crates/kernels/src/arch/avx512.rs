@@ -1,0 +1,175 @@
+//! AVX-512F: sixteen `f32` lanes, thirty-two registers.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Vector};
+use crate::gemm::{Microkernel, Store, Tile, dispatch};
+use crate::math;
+
+/// Compiles `kernel` for this set and runs it.
+///
+/// # Safety
+///
+/// The machine must have AVX-512F.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(super) unsafe fn run<K: Kernel<f32>>(kernel: K) -> K::Output {
+    kernel.run::<F32x16>()
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct F32x16(__m512);
+
+// An intrinsic is `unsafe` where the compiler cannot see its set enabled. The methods here are
+// inlined into `run` above, by the duty of `Vector`'s callers.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: called from within `run`, on a machine that has the set.
+        unsafe { $call }
+    };
+}
+
+impl Vector for F32x16 {
+    type Elem = f32;
+    type Mask = __mmask16;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self(intrinsic!(_mm512_set1_ps(x)))
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller's duty.
+        Self(unsafe { _mm512_loadu_ps(p) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the caller's duty.
+        unsafe { _mm512_storeu_ps(p, self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        Self(intrinsic!(_mm512_add_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        Self(intrinsic!(_mm512_sub_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        Self(intrinsic!(_mm512_mul_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        Self(intrinsic!(_mm512_div_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(intrinsic!(_mm512_sqrt_ps(self.0)))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        Self(intrinsic!(_mm512_fmadd_ps(self.0, b.0, c.0)))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(intrinsic!(_mm512_abs_ps(self.0)))
+    }
+
+    #[inline(always)]
+    fn copysign(self, sign: Self) -> Self {
+        // Truth table 0xD8: the third operand's bit where it is set in the mask, else the first's.
+        const PICK: i32 = 0xD8;
+        Self(intrinsic!(_mm512_castsi512_ps(_mm512_ternarylogic_epi32::<PICK>(
+            _mm512_castps_si512(self.0),
+            _mm512_castps_si512(sign.0),
+            _mm512_set1_epi32(i32::MIN),
+        ))))
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        Self(intrinsic!(_mm512_roundscale_ps::<NEAREST>(self.0)))
+    }
+
+    #[inline(always)]
+    fn pow2(self) -> Self {
+        Self(intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(
+            _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127))
+        ))))
+    }
+
+    #[inline(always)]
+    fn lt(self, b: Self) -> __mmask16 {
+        intrinsic!(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, b.0))
+    }
+
+    #[inline(always)]
+    fn le(self, b: Self) -> __mmask16 {
+        intrinsic!(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(self.0, b.0))
+    }
+
+    #[inline(always)]
+    fn is_nan(self) -> __mmask16 {
+        intrinsic!(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0))
+    }
+
+    #[inline(always)]
+    fn select(mask: __mmask16, yes: Self, no: Self) -> Self {
+        Self(intrinsic!(_mm512_mask_blend_ps(mask, no.0, yes.0)))
+    }
+
+    #[inline(always)]
+    fn reduce_add(self) -> f32 {
+        intrinsic!(_mm512_reduce_add_ps(self.0))
+    }
+
+    #[inline(always)]
+    fn exp(self) -> Self {
+        math::exp(self)
+    }
+
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        math::tanh(self)
+    }
+
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        math::sigmoid(self)
+    }
+
+    #[inline(always)]
+    fn erf(self) -> Self {
+        math::erf(self)
+    }
+}
+
+impl Microkernel for F32x16 {
+    const MR: usize = 8;
+    const NV: usize = 3;
+
+    #[inline(always)]
+    #[rustfmt::skip]
+    unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, f32>, store: &S) {
+        // SAFETY: the caller's duty, passed on.
+        unsafe {
+            dispatch!(
+                Self, tile, store,
+                (1, 3), (2, 3), (4, 3), (8, 3),
+                (1, 2), (2, 2), (4, 2), (8, 2),
+                (1, 1), (2, 1), (4, 1), (8, 1),
+            )
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a vector of an instruction set can do, and how a kernel is handed to one.
+
+use crate::element::Element;
+
+/// The most lanes of any instruction set: the size of buffers on the stack.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// Work that is written once, over any vector type, and compiled for each instruction set.
+///
+/// Implement `run` as `#[inline(always)]`, and everything it calls that touches a vector too: it
+/// is the inlining into the instruction set's entry that compiles it for that set.
+pub(crate) trait Kernel<T: Element> {
+    type Output;
+
+    fn run<V: Microkernel<Elem = T>>(self) -> Self::Output;
+}
+
+pub(crate) use crate::gemm::Microkernel;
+
+/// `LANES` numbers that are worked on at once.
+///
+/// The methods are compiled to the instructions of one set, so they must only be called from
+/// within [`Kernel::run`], which is entered where the machine has that set. All arithmetic is IEEE
+/// per lane, in the caller's order, so results do not depend on how work is cut.
+pub(crate) trait Vector: Copy {
+    type Elem: Element;
+    /// One truth value per lane.
+    type Mask: Copy;
+    const LANES: usize;
+
+    fn splat(x: Self::Elem) -> Self;
+
+    /// # Safety
+    ///
+    /// `p` must be valid for reading `LANES` elements; it need not be aligned.
+    unsafe fn load(p: *const Self::Elem) -> Self;
+
+    /// # Safety
+    ///
+    /// `p` must be valid for writing `LANES` elements; it need not be aligned.
+    unsafe fn store(self, p: *mut Self::Elem);
+
+    fn add(self, b: Self) -> Self;
+    fn sub(self, b: Self) -> Self;
+    fn mul(self, b: Self) -> Self;
+    fn div(self, b: Self) -> Self;
+    fn sqrt(self) -> Self;
+    /// `self * b + c`, with one rounding where the instruction set can.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    fn abs(self) -> Self;
+    /// The magnitude of `self` with the sign of `sign`.
+    fn copysign(self, sign: Self) -> Self;
+    /// To the nearest integer, ties to even. Exact for any finite value below 2^22 in magnitude.
+    fn round(self) -> Self;
+    /// 2^self, for integers within the exponents of normal numbers.
+    fn pow2(self) -> Self;
+
+    /// Ordered comparisons: false where either side is NaN.
+    fn lt(self, b: Self) -> Self::Mask;
+    fn le(self, b: Self) -> Self::Mask;
+    fn is_nan(self) -> Self::Mask;
+    /// `yes` in the lanes where `mask` holds, `no` in the others.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    /// The sum of the lanes, in a fixed order.
+    fn reduce_add(self) -> Self::Elem;
+
+    /// e^self; see `math` for the accuracy.
+    fn exp(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// 1 / (1 + e^-self).
+    fn sigmoid(self) -> Self;
+    /// The error function.
+    fn erf(self) -> Self;
+
+    /// The first `LANES` elements of `s`.
+    #[inline(always)]
+    fn from_slice(s: &[Self::Elem]) -> Self {
+        assert!(s.len() >= Self::LANES);
+        // SAFETY: the slice holds `LANES` elements.
+        unsafe { Self::load(s.as_ptr()) }
+    }
+
+    /// Writes the first `LANES` elements of `s`.
+    #[inline(always)]
+    fn write_to(self, s: &mut [Self::Elem]) {
+        assert!(s.len() >= Self::LANES);
+        // SAFETY: the slice holds `LANES` elements.
+        unsafe { self.store(s.as_mut_ptr()) }
+    }
+
+    /// The elements of `s`, fewer than `LANES`, with `fill` in the lanes behind them.
+    #[inline(always)]
+    fn from_partial(s: &[Self::Elem], fill: Self::Elem) -> Self {
+        let mut lanes = [fill; MAX_LANES];
+        lanes[..s.len()].copy_from_slice(s);
+        Self::from_slice(&lanes)
+    }
+
+    /// Writes the first `s.len()` lanes, fewer than `LANES`.
+    #[inline(always)]
+    fn write_partial(self, s: &mut [Self::Elem]) {
+        let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+        self.write_to(&mut lanes);
+        s.copy_from_slice(&lanes[..s.len()]);
+    }
+}

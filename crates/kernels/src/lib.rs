@@ -1,0 +1,31 @@
+//! GEMM, convolution and its gradients, pooling, normalisation and the other kernels of
+//! convolutional networks, on plain slices.
+//!
+//! Slices in, slices out: there is no tensor type. Operands of GEMM and of the image kernels are
+//! described by checked views ([`MatRef`], [`TensorRef`], ...) that say where each element lies.
+//! Every function is safe for any arguments and answers a [`ShapeError`] where sizes disagree.
+//!
+//! The instruction set is chosen at run time ([`Isa`]); a plain build is the fast one. Results have
+//! the same bits on any number of threads.
+
+pub mod arch;
+pub mod conv2d;
+pub mod elementwise;
+mod element;
+mod error;
+pub mod gemm;
+mod math;
+pub mod norm;
+pub mod optim;
+mod parallel;
+pub mod pool;
+pub mod reduce;
+pub mod reference;
+mod scratch;
+pub mod softmax;
+mod view;
+
+pub use arch::Isa;
+pub use element::Element;
+pub use error::{Result, ShapeError};
+pub use view::{MatMut, MatRef, TensorMut, TensorRef};

@@ -1,0 +1,44 @@
+//! How work is shared out: in pieces cut by shape alone, on the rayon pool of the caller.
+
+use rayon::prelude::*;
+
+/// Below this many operations a second thread costs more than it brings: waking it takes some
+/// microseconds, in which one core does this much.
+const SMALL: usize = 1 << 18;
+
+/// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds or
+/// elements moved; in parallel if that is worth it.
+pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Sync + Send) {
+    if jobs < 2 || operations < SMALL || rayon::current_num_threads() == 1 {
+        (0..jobs).for_each(job);
+    } else {
+        (0..jobs).into_par_iter().with_max_len(1).for_each(job);
+    }
+}
+
+/// A pointer that several jobs write through, each to places of its own.
+pub(crate) struct SharedMut<T>(*mut T);
+
+impl<T> Clone for SharedMut<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for SharedMut<T> {}
+
+// SAFETY: only an address; whoever writes through it has the duty to write where nobody else does.
+unsafe impl<T: Send> Send for SharedMut<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedMut<T> {}
+
+impl<T> SharedMut<T> {
+    pub(crate) fn new(pointer: *mut T) -> Self {
+        Self(pointer)
+    }
+
+    /// By a method, so that a closure captures the whole wrapper.
+    pub(crate) fn get(self) -> *mut T {
+        self.0
+    }
+}

@@ -1,0 +1,284 @@
+//! Checked views of matrices and image tensors: the one place where slices become pointers.
+//!
+//! A view's constructor proves that every element it can address lies inside its slice and, for a
+//! mutable view, that no two of its indices meet. After that the kernels go by pointer.
+
+use std::marker::PhantomData;
+
+use crate::error::{Result, ShapeError};
+
+/// How many elements a slice must have for `shape` with `strides`; `None` if that overflows.
+fn required_len<const D: usize>(shape: [usize; D], strides: [usize; D]) -> Option<usize> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape
+        .iter()
+        .zip(strides)
+        .try_fold(0usize, |last, (&size, stride)| {
+            last.checked_add((size - 1).checked_mul(stride)?)
+        })?
+        .checked_add(1)
+}
+
+/// Whether two different indices could address one element.
+///
+/// Sorted by stride, each axis must step over all that the axes below it span: exact for every
+/// layout that comes from permuting, narrowing or stepping through a dense one.
+fn overlaps<const D: usize>(shape: [usize; D], strides: [usize; D]) -> bool {
+    let mut axes: [(usize, usize); D] = std::array::from_fn(|axis| (strides[axis], shape[axis]));
+    axes.sort_unstable();
+    let mut span = 0;
+    for (stride, size) in axes.into_iter().filter(|&(_, size)| size > 1) {
+        if stride <= span {
+            return true;
+        }
+        span += (size - 1) * stride;
+    }
+    false
+}
+
+/// Checks a view's geometry against its slice.
+fn check<const D: usize>(
+    op: &'static str,
+    len: usize,
+    shape: [usize; D],
+    strides: [usize; D],
+    unique: bool,
+) -> Result<()> {
+    let describe = || format!("data for shape {shape:?} with strides {strides:?}");
+    match required_len(shape, strides) {
+        Some(needed) if needed <= len => {}
+        Some(needed) => {
+            let expected = format!("at least {needed} elements");
+            return Err(ShapeError::new(op, describe(), expected, len));
+        }
+        None => {
+            let expected = "sizes whose products fit in usize";
+            return Err(ShapeError::new(op, describe(), expected, "an overflow"));
+        }
+    }
+    if unique && !shape.contains(&0) && overlaps(shape, strides) {
+        let expected = "indices that never share an element";
+        return Err(ShapeError::new(op, describe(), expected, "strides that overlap"));
+    }
+    Ok(())
+}
+
+/// The row-major strides of `shape`: the last axis is contiguous.
+///
+/// Saturates instead of overflowing: a view of such a shape is refused for its length.
+pub(crate) fn row_major(shape: [usize; 4]) -> [usize; 4] {
+    let w = shape[3].max(1);
+    let hw = w.saturating_mul(shape[2].max(1));
+    let chw = hw.saturating_mul(shape[1].max(1));
+    [chw, hw, w, 1]
+}
+
+macro_rules! view {
+    (
+        $(#[$doc:meta])* $name:ident, $op:literal, $dims:literal, $pointer:ty, $slice:ty,
+        $as_ptr:ident, $unique:literal
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<'a, T> {
+            pointer: $pointer,
+            shape: [usize; $dims],
+            strides: [usize; $dims],
+            slice: PhantomData<$slice>,
+        }
+
+        // SAFETY: the view stands for the slice it was made from, and moves as that may.
+        unsafe impl<T: Send + Sync> Send for $name<'_, T> {}
+        // SAFETY: as above; writing through a shared mutable view is the kernels' `unsafe` duty.
+        unsafe impl<T: Send + Sync> Sync for $name<'_, T> {}
+
+        impl<'a, T: Copy> $name<'a, T> {
+            /// A view of `data` in which index `i` lies at the sum of `i[axis] * strides[axis]`
+            /// elements.
+            ///
+            /// # Errors
+            ///
+            /// If an index would lie outside `data`, or sizes overflow; for a mutable view also if
+            /// two indices would share an element.
+            pub fn new(data: $slice, shape: [usize; $dims], strides: [usize; $dims]) -> Result<Self> {
+                check($op, data.len(), shape, strides, $unique)?;
+                Ok(Self { pointer: data.$as_ptr(), shape, strides, slice: PhantomData })
+            }
+
+            /// The size of each axis.
+            pub fn shape(&self) -> [usize; $dims] {
+                self.shape
+            }
+
+            /// The elements between neighbours along each axis.
+            pub fn strides(&self) -> [usize; $dims] {
+                self.strides
+            }
+
+            /// Where index 0 lies.
+            pub(crate) fn as_ptr(&self) -> $pointer {
+                self.pointer
+            }
+        }
+    };
+}
+
+view! {
+    /// A matrix `[rows, columns]` to read. Swap the axes for its transpose; a stride of 0 repeats.
+    MatRef, "matrix", 2, *const T, &'a [T], as_ptr, false
+}
+view! {
+    /// A matrix `[rows, columns]` to write.
+    MatMut, "matrix", 2, *mut T, &'a mut [T], as_mut_ptr, true
+}
+view! {
+    /// Images `[batch, channels, height, width]` to read, in any memory format: the strides of NCHW
+    /// are `[c*h*w, h*w, w, 1]`, of channels-last `[h*w*c, 1, w*c, c]`, of batch-last
+    /// `[1, h*w*n, w*n, n]`. Also weights `[out_channels, in_channels / groups, height, width]`.
+    TensorRef, "tensor", 4, *const T, &'a [T], as_ptr, false
+}
+view! {
+    /// Images or weights to write; see [`TensorRef`].
+    TensorMut, "tensor", 4, *mut T, &'a mut [T], as_mut_ptr, true
+}
+
+impl<T> Clone for MatRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for MatRef<'_, T> {}
+
+impl<T> Clone for TensorRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for TensorRef<'_, T> {}
+
+impl<'a, T: Copy> MatRef<'a, T> {
+    /// A row-major matrix.
+    ///
+    /// # Errors
+    ///
+    /// If `data` has fewer than `rows * columns` elements.
+    pub fn row_major(data: &'a [T], rows: usize, columns: usize) -> Result<Self> {
+        Self::new(data, [rows, columns], [columns.max(1), 1])
+    }
+
+    /// The same elements, rows as columns.
+    pub fn transpose(self) -> Self {
+        let ([m, n], [row, column]) = (self.shape, self.strides);
+        Self { shape: [n, m], strides: [column, row], ..self }
+    }
+
+    /// The element at `[row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// If the index is outside the shape.
+    pub fn get(&self, [row, column]: [usize; 2]) -> T {
+        assert!(row < self.shape[0] && column < self.shape[1]);
+        // SAFETY: inside the shape, so inside the slice.
+        unsafe { *self.pointer.add(row * self.strides[0] + column * self.strides[1]) }
+    }
+}
+
+impl<'a, T: Copy> MatMut<'a, T> {
+    /// A row-major matrix.
+    ///
+    /// # Errors
+    ///
+    /// If `data` has fewer than `rows * columns` elements.
+    pub fn row_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self> {
+        Self::new(data, [rows, columns], [columns.max(1), 1])
+    }
+
+    /// Puts `value` at `[row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// If the index is outside the shape.
+    pub fn set(&mut self, [row, column]: [usize; 2], value: T) {
+        assert!(row < self.shape[0] && column < self.shape[1]);
+        // SAFETY: inside the shape, so inside the slice, which this view holds alone.
+        unsafe { *self.pointer.add(row * self.strides[0] + column * self.strides[1]) = value }
+    }
+
+    /// The element at `[row, column]`.
+    ///
+    /// # Panics
+    ///
+    /// If the index is outside the shape.
+    pub fn get(&self, [row, column]: [usize; 2]) -> T {
+        assert!(row < self.shape[0] && column < self.shape[1]);
+        // SAFETY: inside the shape, so inside the slice.
+        unsafe { *self.pointer.add(row * self.strides[0] + column * self.strides[1]) }
+    }
+}
+
+/// The offset of `index`, which must be inside `shape`.
+fn offset(shape: [usize; 4], strides: [usize; 4], index: [usize; 4]) -> usize {
+    assert!(
+        index.iter().zip(shape).all(|(&i, size)| i < size),
+        "index {index:?} outside shape {shape:?}"
+    );
+    index.iter().zip(strides).map(|(i, stride)| i * stride).sum()
+}
+
+impl<'a, T: Copy> TensorRef<'a, T> {
+    /// A contiguous tensor: NCHW.
+    ///
+    /// # Errors
+    ///
+    /// If `data` has fewer elements than `shape`.
+    pub fn contiguous(data: &'a [T], shape: [usize; 4]) -> Result<Self> {
+        Self::new(data, shape, row_major(shape))
+    }
+
+    /// The element at `[n, c, h, w]`.
+    ///
+    /// # Panics
+    ///
+    /// If the index is outside the shape.
+    pub fn get(&self, index: [usize; 4]) -> T {
+        // SAFETY: `offset` has checked that the index is inside the shape, so inside the slice.
+        unsafe { *self.pointer.add(offset(self.shape, self.strides, index)) }
+    }
+}
+
+impl<'a, T: Copy> TensorMut<'a, T> {
+    /// A contiguous tensor: NCHW.
+    ///
+    /// # Errors
+    ///
+    /// If `data` has fewer elements than `shape`.
+    pub fn contiguous(data: &'a mut [T], shape: [usize; 4]) -> Result<Self> {
+        Self::new(data, shape, row_major(shape))
+    }
+
+    /// Puts `value` at `[n, c, h, w]`.
+    ///
+    /// # Panics
+    ///
+    /// If the index is outside the shape.
+    pub fn set(&mut self, index: [usize; 4], value: T) {
+        // SAFETY: `offset` has checked that the index is inside the shape, so inside the slice,
+        // which this view holds alone.
+        unsafe { *self.pointer.add(offset(self.shape, self.strides, index)) = value }
+    }
+
+    /// The element at `[n, c, h, w]`.
+    ///
+    /// # Panics
+    ///
+    /// If the index is outside the shape.
+    pub fn get(&self, index: [usize; 4]) -> T {
+        // SAFETY: `offset` has checked that the index is inside the shape, so inside the slice.
+        unsafe { *self.pointer.add(offset(self.shape, self.strides, index)) }
+    }
+}

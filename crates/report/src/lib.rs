@@ -1,0 +1,3 @@
+//! Plots of topedge training runs.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,5 @@
+//! The `topedge` command line.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
