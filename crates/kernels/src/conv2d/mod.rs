@@ -1,1 +1,106 @@
-//! 2-D convolution.
+//! Two-dimensional convolution and its gradients.
+//!
+//! As every framework does, the kernel is not flipped (cross-correlation):
+//! `y[n, k, oh, ow] = bias[k] + sum over c, kh, kw of weight[k, c, kh, kw] *
+//! x[n, c, oh * stride - padding + kh * dilation, ow * stride - padding + kw * dilation]`,
+//! where what lies outside the image is zero. Shapes are `[batch, channels, height, width]` and
+//! `[out_channels, in_channels / groups, kernel_height, kernel_width]`, with any strides.
+
+mod bias;
+mod geometry;
+mod im2col;
+mod packed;
+mod taps;
+mod weight;
+
+pub use bias::backward_bias;
+pub use geometry::{Conv2dConfig, output_shape};
+pub use im2col::{col2im, im2col};
+pub(crate) use geometry::{Geometry, window_positions};
+
+use crate::arch::Isa;
+use crate::element::Element;
+use crate::error::{Result, check_len};
+use crate::view::{TensorMut, TensorRef};
+
+/// Sets `y` to the convolution of `x` with `weight`, plus `bias[channel]`.
+///
+/// # Errors
+///
+/// If the shapes do not fit together; see [`output_shape`].
+///
+/// ```
+/// use topedge_kernels::{TensorMut, TensorRef, conv2d};
+///
+/// // The top-edge kernel, on an image that is dark above and bright below.
+/// let x = [0.0f32, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+/// let weight = [-1.0f32, -1.0, -1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+/// let mut y = [0.0f32];
+/// conv2d::forward(
+///     TensorRef::contiguous(&x, [1, 1, 3, 3])?,
+///     TensorRef::contiguous(&weight, [1, 1, 3, 3])?,
+///     None,
+///     &conv2d::Conv2dConfig::default(),
+///     TensorMut::contiguous(&mut y, [1, 1, 1, 1])?,
+/// )?;
+/// assert_eq!(y, [3.0]);
+/// # Ok::<(), topedge_kernels::ShapeError>(())
+/// ```
+pub fn forward<T: Element>(
+    x: TensorRef<'_, T>,
+    weight: TensorRef<'_, T>,
+    bias: Option<&[T]>,
+    config: &Conv2dConfig,
+    mut y: TensorMut<'_, T>,
+) -> Result<()> {
+    let op = "conv2d";
+    let geometry = Geometry::new(op, x.shape(), weight.shape(), config)?;
+    Geometry::check(op, "the output", geometry.output(), y.shape())?;
+    if let Some(bias) = bias {
+        check_len(op, "bias", geometry.out_channels, bias.len())?;
+    }
+    let isa = Isa::current();
+    // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
+    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe { packed::run(isa, conv) });
+    Ok(())
+}
+
+/// Sets `dx` to the gradient of the input, for the gradient `dy` of the output.
+///
+/// # Errors
+///
+/// If the shapes do not fit together; see [`output_shape`].
+pub fn backward_input<T: Element>(
+    dy: TensorRef<'_, T>,
+    weight: TensorRef<'_, T>,
+    config: &Conv2dConfig,
+    mut dx: TensorMut<'_, T>,
+) -> Result<()> {
+    let op = "conv2d backward to input";
+    let geometry = Geometry::new(op, dx.shape(), weight.shape(), config)?;
+    Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
+    let isa = Isa::current();
+    // SAFETY: the views hold the shapes that the geometry was made of, and `dx` is ours alone.
+    taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe {
+        packed::run(isa, conv)
+    });
+    Ok(())
+}
+
+/// Sets `dw` to the gradient of the weight, for the input `x` and the gradient `dy` of the output.
+///
+/// # Errors
+///
+/// If the shapes do not fit together; see [`output_shape`].
+pub fn backward_weight<T: Element>(
+    x: TensorRef<'_, T>,
+    dy: TensorRef<'_, T>,
+    config: &Conv2dConfig,
+    mut dw: TensorMut<'_, T>,
+) -> Result<()> {
+    let op = "conv2d backward to weight";
+    let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
+    Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
+    weight::run(Isa::current(), &geometry, &x, &dy, &mut dw);
+    Ok(())
+}

@@ -34,23 +34,34 @@ pub(crate) const MAX_NR: usize = 64;
 
 /// The left operand, rows by steps of the sum.
 pub(crate) trait PackA<T>: Sync {
-    /// Writes `[depth][width]` numbers: the rows `i0 .. i0 + rows`, then zeros.
+    /// Writes `[depth][MR]` numbers: the rows from `rows[0]` on, `rows[1]` of them, then zeros.
+    /// Steps of the sum are given likewise.
     ///
     /// # Safety
     ///
-    /// The block must be inside the operand, `rows <= width`, `to` valid for `depth * width`.
-    unsafe fn pack(&self, rows: [usize; 2], depth: [usize; 2], width: usize, to: *mut T);
+    /// The block must be inside the operand, at most `MR` rows, `to` valid for `depth * MR`.
+    unsafe fn pack<V: Microkernel<Elem = T>>(
+        &self,
+        rows: [usize; 2],
+        depth: [usize; 2],
+        to: *mut T,
+    );
 }
 
 /// The right operand, steps of the sum by columns.
 pub(crate) trait PackB<T>: Sync {
-    /// Writes `[depth][width]` numbers: the columns `j0 .. j0 + columns`, then zeros.
+    /// Writes `[depth][NR]` numbers: the columns from `columns[0]` on, `columns[1]` of them, then
+    /// zeros. Steps of the sum are given likewise.
     ///
     /// # Safety
     ///
-    /// The block must be inside the operand, `columns <= width <= MAX_NR`, `to` valid for
-    /// `depth * width`.
-    unsafe fn pack(&self, depth: [usize; 2], columns: [usize; 2], width: usize, to: *mut T);
+    /// The block must be inside the operand, at most `NR` columns, `to` valid for `depth * NR`.
+    unsafe fn pack<V: Microkernel<Elem = T>>(
+        &self,
+        depth: [usize; 2],
+        columns: [usize; 2],
+        to: *mut T,
+    );
 }
 
 /// Where the columns of the output lie.
@@ -97,8 +108,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                     let some = [j0 + first, nr.min(block_columns - first)];
                     // SAFETY: the block is inside B; each job writes a panel of its own.
                     let to = unsafe { to.get().add(first * depth) };
-                    // SAFETY: as above.
-                    T::run(isa, Pack(|| unsafe { b.pack([k0, depth], some, nr, to) }));
+                    T::run(isa, PackPanelB { b, depth: [k0, depth], columns: some, to });
                 });
                 let packed_b = &*packed_b;
                 for i0 in (0..m).step_by(MC) {
@@ -111,8 +121,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                             let some = [i0 + first, mr.min(block_rows - first)];
                             // SAFETY: the block is inside A; each job writes a panel of its own.
                             let to = unsafe { to.get().add(first * depth) };
-                            // SAFETY: as above.
-                            T::run(isa, Pack(|| unsafe { a.pack(some, [k0, depth], mr, to) }));
+                            T::run(isa, PackPanelA { a, rows: some, depth: [k0, depth], to });
                         });
                         let packed_a = &*packed_a;
                         let row_jobs = block_rows.div_ceil(JOB_ROWS);
@@ -130,7 +139,6 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                                     j0 + panel * nr,
                                     (JOB_PANELS * nr).min(block_columns - panel * nr),
                                 ],
-                                // SAFETY (of the kernel's writes): jobs share no row and column.
                                 c: c.get(),
                                 row_stride,
                                 offsets: columns,
@@ -145,7 +153,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
 }
 
 /// Asks an instruction set for its tile.
-struct TileSize;
+pub(crate) struct TileSize;
 
 impl<T: Element> Kernel<T> for TileSize {
     type Output = [usize; 2];
@@ -156,15 +164,39 @@ impl<T: Element> Kernel<T> for TileSize {
     }
 }
 
-/// Runs a packing routine compiled for the instruction set.
-struct Pack<F>(F);
+/// Packs one panel of A.
+struct PackPanelA<'a, A, T> {
+    a: &'a A,
+    rows: [usize; 2],
+    depth: [usize; 2],
+    to: *mut T,
+}
 
-impl<T: Element, F: FnOnce()> Kernel<T> for Pack<F> {
+impl<T: Element, A: PackA<T>> Kernel<T> for PackPanelA<'_, A, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        self.0();
+        // SAFETY: `run` makes these of blocks inside A, with room for the panel.
+        unsafe { self.a.pack::<V>(self.rows, self.depth, self.to) }
+    }
+}
+
+/// Packs one panel of B.
+struct PackPanelB<'a, B, T> {
+    b: &'a B,
+    depth: [usize; 2],
+    columns: [usize; 2],
+    to: *mut T,
+}
+
+impl<T: Element, B: PackB<T>> Kernel<T> for PackPanelB<'_, B, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) {
+        // SAFETY: `run` makes these of blocks inside B, with room for the panel.
+        unsafe { self.b.pack::<V>(self.depth, self.columns, self.to) }
     }
 }
 

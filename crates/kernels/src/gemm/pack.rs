@@ -1,6 +1,7 @@
 //! Packing matrices into the panels that the microkernel reads.
 
 use super::blocked::{ColumnOffsets, PackA, PackB};
+use super::microkernel::Microkernel;
 use crate::element::Element;
 use crate::view::MatRef;
 
@@ -10,40 +11,50 @@ pub(super) struct Rows<'a, T> {
     pub(super) alpha: T,
 }
 
-/// Copies `to[i * to_width + j] = alpha * from[i * row + j * column]`, and zeros up to `to_width`.
+/// Copies `to[i * WIDTH + j] = alpha * from[i * row + j * column]`, with zeros up to the width.
 ///
 /// # Safety
 ///
-/// Valid for reading `rows * columns` elements with those strides, and writing `rows * to_width`.
+/// Valid for reading `rows * columns` elements with those strides, and writing `rows * width`.
 #[inline(always)]
-unsafe fn copy_panel<T: Element>(
-    from: *const T,
+unsafe fn copy_panel<V: Microkernel>(
+    from: *const V::Elem,
     [row, column]: [usize; 2],
-    to: *mut T,
-    to_width: usize,
+    to: *mut V::Elem,
+    width: usize,
     [rows, columns]: [usize; 2],
-    alpha: T,
+    alpha: V::Elem,
 ) {
-    // Reads should be contiguous: by rows where the columns are neighbours, else down the columns.
-    // SAFETY (both branches): the caller's duty.
-    if column == 1 {
+    if columns < width {
+        for i in 0..rows * width {
+            // SAFETY: the caller's duty.
+            unsafe { *to.add(i) = V::Elem::ZERO };
+        }
+    } else if column == 1 && width.is_multiple_of(V::LANES) {
+        let alpha = V::splat(alpha);
         for i in 0..rows {
-            for j in 0..columns {
-                unsafe { *to.add(i * to_width + j) = alpha * *from.add(i * row + j) };
-            }
-            for j in columns..to_width {
-                unsafe { *to.add(i * to_width + j) = T::ZERO };
+            for j in (0..width).step_by(V::LANES) {
+                // SAFETY: a whole row is read and written: the caller's duty.
+                unsafe {
+                    let x = V::load(from.wrapping_add(i * row).add(j));
+                    alpha.mul(x).store(to.add(i * width + j));
+                }
             }
         }
+        return;
+    }
+    // Reads should be contiguous: by rows where the columns are neighbours, else down the columns.
+    let ([outer, inner], [from_outer, from_inner], [to_outer, to_inner]) = if column == 1 {
+        ([rows, columns], [row, column], [width, 1])
     } else {
-        for j in 0..columns {
-            for i in 0..rows {
-                unsafe { *to.add(i * to_width + j) = alpha * *from.add(i * row + j * column) };
-            }
-        }
-        for j in columns..to_width {
-            for i in 0..rows {
-                unsafe { *to.add(i * to_width + j) = T::ZERO };
+        ([columns, rows], [column, row], [1, width])
+    };
+    for i in 0..outer {
+        for j in 0..inner {
+            // SAFETY: the caller's duty.
+            unsafe {
+                let x = *from.add(i * from_outer + j * from_inner);
+                *to.add(i * to_outer + j * to_inner) = alpha * x;
             }
         }
     }
@@ -51,11 +62,16 @@ unsafe fn copy_panel<T: Element>(
 
 impl<T: Element> PackA<T> for Rows<'_, T> {
     #[inline(always)]
-    unsafe fn pack(&self, [i0, rows]: [usize; 2], [k0, depth]: [usize; 2], width: usize, to: *mut T) {
+    unsafe fn pack<V: Microkernel<Elem = T>>(
+        &self,
+        [i0, rows]: [usize; 2],
+        [k0, depth]: [usize; 2],
+        to: *mut T,
+    ) {
         let [row, column] = self.matrix.strides();
         let from = self.matrix.as_ptr().wrapping_add(i0 * row + k0 * column);
         // SAFETY: the block is inside the matrix; `to` is the caller's duty.
-        unsafe { copy_panel(from, [column, row], to, width, [depth, rows], self.alpha) }
+        unsafe { copy_panel::<V>(from, [column, row], to, V::MR, [depth, rows], self.alpha) }
     }
 }
 
@@ -64,11 +80,16 @@ pub(super) struct Columns<'a, T>(pub(super) MatRef<'a, T>);
 
 impl<T: Element> PackB<T> for Columns<'_, T> {
     #[inline(always)]
-    unsafe fn pack(&self, [k0, depth]: [usize; 2], [j0, columns]: [usize; 2], width: usize, to: *mut T) {
+    unsafe fn pack<V: Microkernel<Elem = T>>(
+        &self,
+        [k0, depth]: [usize; 2],
+        [j0, columns]: [usize; 2],
+        to: *mut T,
+    ) {
         let [row, column] = self.0.strides();
         let from = self.0.as_ptr().wrapping_add(k0 * row + j0 * column);
         // SAFETY: the block is inside the matrix; `to` is the caller's duty.
-        unsafe { copy_panel(from, [row, column], to, width, [depth, columns], T::ONE) }
+        unsafe { copy_panel::<V>(from, [row, column], to, V::NR, [depth, columns], T::ONE) }
     }
 }
 

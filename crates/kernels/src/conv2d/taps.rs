@@ -1,0 +1,207 @@
+//! Forward convolution and its gradient to the input, as one operation.
+//!
+//! Both are sums over taps: the target at a place of a grid is the sum, over taps and channels, of
+//! a weight times the source at `place * step + shift of the tap`, where that is inside the source.
+//!
+//! - Forward: the grid is the output, the step is the stride, and tap `k` shifts by
+//!   `k * dilation - padding`.
+//! - Backward to the input: input `i` is met by tap `k` at output `(i + padding - k * dilation) /
+//!   stride` if that is whole, which depends on `i` modulo the stride alone. So the inputs fall into
+//!   `stride` phases on each axis; in each, the grid is the inputs of that phase, the step is 1, and
+//!   the taps that divide shift by that quotient. No product with a structural zero is ever formed.
+
+use super::geometry::Geometry;
+use crate::element::Element;
+use crate::view::{TensorMut, TensorRef};
+
+/// A place of the kernel that meets the source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tap {
+    /// `[vertical, horizontal]`
+    pub(super) shift: [isize; 2],
+    /// Offset of this tap in the weight.
+    pub(super) weight: usize,
+}
+
+/// The source of the sums: the image, or the gradient of the output.
+#[derive(Clone, Copy)]
+pub(super) struct Source<T> {
+    pub(super) pointer: *const T,
+    pub(super) size: [usize; 2],
+    /// `[batch, channel, height, width]`
+    pub(super) strides: [usize; 4],
+}
+
+/// The target of the sums: the output, or a phase of the gradient of the input.
+#[derive(Clone, Copy)]
+pub(super) struct Target<T> {
+    pub(super) pointer: *mut T,
+    /// `[batch, row, height, width]`
+    pub(super) strides: [usize; 4],
+}
+
+/// One sum over taps: a group of channels, in one phase.
+pub(super) struct TapConv<'a, T> {
+    pub(super) batch: usize,
+    pub(super) grid: [usize; 2],
+    /// Channels of the target.
+    pub(super) rows: usize,
+    /// Channels of the source.
+    pub(super) channels: usize,
+    pub(super) taps: &'a [Tap],
+    pub(super) step: [usize; 2],
+    pub(super) source: Source<T>,
+    pub(super) weight: *const T,
+    /// `[row, channel]`
+    pub(super) weight_strides: [usize; 2],
+    pub(super) target: Target<T>,
+    /// One number for each row.
+    pub(super) bias: Option<&'a [T]>,
+}
+
+// SAFETY: the pointers come from views of slices that may cross threads, and the paths write each
+// place of the target from one job.
+unsafe impl<T: Element> Sync for TapConv<'_, T> {}
+
+impl<T> TapConv<'_, T> {
+    /// Steps of each sum.
+    pub(super) fn depth(&self) -> usize {
+        self.taps.len() * self.channels
+    }
+
+    pub(super) fn positions(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// The offset in channel 0 of batch entry 0 that a place of the grid sees through a tap, or
+    /// `None` where that is outside the source.
+    #[inline(always)]
+    pub(super) fn source_offset(&self, place: [usize; 2], tap: &Tap) -> Option<usize> {
+        let mut offset = 0;
+        for axis in 0..2 {
+            let at = (place[axis] * self.step[axis]) as isize + tap.shift[axis];
+            if at < 0 || at as usize >= self.source.size[axis] {
+                return None;
+            }
+            offset += at as usize * self.source.strides[2 + axis];
+        }
+        Some(offset)
+    }
+}
+
+/// Calls `run` with the sums of the forward pass, one for each group.
+pub(super) fn forward<T: Element>(
+    geometry: &Geometry,
+    x: &TensorRef<'_, T>,
+    weight: &TensorRef<'_, T>,
+    bias: Option<&[T]>,
+    y: &mut TensorMut<'_, T>,
+    run: impl Fn(&TapConv<'_, T>),
+) {
+    let config = geometry.config;
+    let weight_strides = weight.strides();
+    let mut taps = Vec::with_capacity(geometry.taps());
+    for kh in 0..geometry.kernel[0] {
+        for kw in 0..geometry.kernel[1] {
+            taps.push(Tap {
+                shift: [geometry.input_at(0, 0, kh), geometry.input_at(1, 0, kw)],
+                weight: kh * weight_strides[2] + kw * weight_strides[3],
+            });
+        }
+    }
+    let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
+    for group in 0..config.groups {
+        let first = group * rows;
+        run(&TapConv {
+            batch: geometry.batch,
+            grid: geometry.out_size,
+            rows,
+            channels,
+            taps: &taps,
+            step: config.stride,
+            source: Source {
+                pointer: x.as_ptr().wrapping_add(group * channels * x.strides()[1]),
+                size: geometry.in_size,
+                strides: x.strides(),
+            },
+            weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
+            weight_strides: [weight_strides[0], weight_strides[1]],
+            target: Target {
+                pointer: y.as_ptr().wrapping_add(first * y.strides()[1]),
+                strides: y.strides(),
+            },
+            bias: bias.map(|bias| &bias[first..first + rows]),
+        });
+    }
+}
+
+/// The taps that meet the inputs of a phase along one axis, each with its shift.
+fn phase_taps(geometry: &Geometry, axis: usize, phase: usize) -> impl Iterator<Item = (usize, isize)> {
+    let stride = geometry.config.stride[axis] as isize;
+    let (padding, dilation) = (geometry.config.padding[axis], geometry.config.dilation[axis]);
+    (0..geometry.kernel[axis]).filter_map(move |tap| {
+        let distance = (phase + padding) as isize - (tap * dilation) as isize;
+        (distance % stride == 0).then_some((tap, distance / stride))
+    })
+}
+
+/// Calls `run` with the sums of the gradient to the input, one for each group and phase.
+pub(super) fn backward_input<T: Element>(
+    geometry: &Geometry,
+    dy: &TensorRef<'_, T>,
+    weight: &TensorRef<'_, T>,
+    dx: &mut TensorMut<'_, T>,
+    run: impl Fn(&TapConv<'_, T>),
+) {
+    let (stride, [height, width]) = (geometry.config.stride, geometry.in_size);
+    let (weight_strides, strides) = (weight.strides(), dx.strides());
+    let (rows, channels) = (geometry.group_inputs(), geometry.group_outputs());
+    let mut taps = Vec::with_capacity(geometry.taps());
+    for phase_h in 0..stride[0].min(height) {
+        for phase_w in 0..stride[1].min(width) {
+            taps.clear();
+            for (kh, shift_h) in phase_taps(geometry, 0, phase_h) {
+                for (kw, shift_w) in phase_taps(geometry, 1, phase_w) {
+                    taps.push(Tap {
+                        shift: [shift_h, shift_w],
+                        weight: kh * weight_strides[2] + kw * weight_strides[3],
+                    });
+                }
+            }
+            let origin = phase_h * strides[2] + phase_w * strides[3];
+            let grid = [
+                (height - phase_h).div_ceil(stride[0]),
+                (width - phase_w).div_ceil(stride[1]),
+            ];
+            for group in 0..geometry.config.groups {
+                let first = group * channels;
+                run(&TapConv {
+                    batch: geometry.batch,
+                    grid,
+                    rows,
+                    channels,
+                    taps: &taps,
+                    step: [1, 1],
+                    source: Source {
+                        pointer: dy.as_ptr().wrapping_add(first * dy.strides()[1]),
+                        size: geometry.out_size,
+                        strides: dy.strides(),
+                    },
+                    weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
+                    weight_strides: [weight_strides[1], weight_strides[0]],
+                    target: Target {
+                        pointer: dx.as_ptr().wrapping_add(origin + group * rows * strides[1]),
+                        strides: [
+                            strides[0],
+                            strides[1],
+                            // An axis of one place may have any stride, also a huge one.
+                            strides[2].saturating_mul(stride[0]),
+                            strides[3].saturating_mul(stride[1]),
+                        ],
+                    },
+                    bias: None,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Convolution and its gradients, on every instruction set and in every memory format, against the
+//! naive loops. Data are small integers: all sums are exact, so results must agree to the bit.
+
+mod common;
+
+use common::each_isa;
+use proptest::prelude::*;
+use topedge_kernels::conv2d::{self, Conv2dConfig, output_shape};
+use topedge_kernels::{Element, Isa, MatMut, MatRef, TensorMut, TensorRef, reference};
+
+fn integers<T: Element>(len: usize, seed: u32) -> Vec<T> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            T::from_f64(f64::from((state >> 29) as i8 - 4))
+        })
+        .collect()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Format {
+    Contiguous,
+    ChannelsLast,
+    BatchLast,
+    /// Batch-last, with a gap behind each row.
+    Gapped,
+}
+
+const FORMATS: [Format; 4] =
+    [Format::Contiguous, Format::ChannelsLast, Format::BatchLast, Format::Gapped];
+
+/// Strides, and how many elements they need.
+fn layout([n, c, h, w]: [usize; 4], format: Format) -> ([usize; 4], usize) {
+    let strides = match format {
+        Format::Contiguous => [c * h * w, h * w, w, 1],
+        Format::ChannelsLast => [h * w * c, 1, w * c, c],
+        Format::BatchLast => [1, h * w * n, w * n, n],
+        Format::Gapped => [1, h * w * (n + 3), w * (n + 3), n + 3],
+    };
+    (strides.map(|stride| stride.max(1)), c * h * w * (n + 3))
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    input: [usize; 4],
+    weight: [usize; 4],
+    config: Conv2dConfig,
+    formats: [Format; 2],
+    bias: bool,
+}
+
+fn check<T: Element>(case: &Case) {
+    let Case { input, weight, config, formats, bias } = case;
+    let Ok(output) = output_shape(*input, *weight, config) else { return };
+    let ((xs, x_len), (ys, y_len)) = (layout(*input, formats[0]), layout(output, formats[1]));
+    let (ws, w_len) = layout(*weight, Format::Contiguous);
+    let (x, dy, w) = (integers::<T>(x_len, 1), integers::<T>(y_len, 2), integers::<T>(w_len, 3));
+    let b = integers::<T>(weight[0], 4);
+    let b = bias.then_some(&b[..]);
+    let x_view = TensorRef::new(&x, *input, xs).unwrap();
+    let dy_view = TensorRef::new(&dy, output, ys).unwrap();
+    let w_view = TensorRef::new(&w, *weight, ws).unwrap();
+    // Outputs start as what they must not be, and must not change between their elements.
+    let (y, dx, dw) = (integers::<T>(y_len, 5), integers::<T>(x_len, 6), integers::<T>(w_len, 7));
+    let outputs = |naive: bool| {
+        let (mut y, mut dx, mut dw) = (y.clone(), dx.clone(), dw.clone());
+        let mut db = vec![T::ONE; weight[0]];
+        let y_view = TensorMut::new(&mut y, output, ys).unwrap();
+        let dx_view = TensorMut::new(&mut dx, *input, xs).unwrap();
+        let dw_view = TensorMut::new(&mut dw, *weight, ws).unwrap();
+        if naive {
+            use reference::conv2d as naive;
+            naive::forward(x_view, w_view, b, config, y_view).unwrap();
+            naive::backward_input(dy_view, w_view, config, dx_view).unwrap();
+            naive::backward_weight(x_view, dy_view, config, dw_view).unwrap();
+            naive::backward_bias(dy_view, &mut db).unwrap();
+        } else {
+            conv2d::forward(x_view, w_view, b, config, y_view).unwrap();
+            conv2d::backward_input(dy_view, w_view, config, dx_view).unwrap();
+            conv2d::backward_weight(x_view, dy_view, config, dw_view).unwrap();
+            conv2d::backward_bias(dy_view, &mut db).unwrap();
+        }
+        [y, dx, dw, db]
+    };
+    let expected = outputs(true);
+    each_isa(|isa| {
+        for ((got, expected), what) in
+            outputs(false).iter().zip(&expected).zip(["y", "dx", "dw", "db"])
+        {
+            assert!(got == expected, "{what} differs on {} in {case:?}", isa.name());
+        }
+    });
+}
+
+fn config(stride: usize, padding: usize) -> Conv2dConfig {
+    Conv2dConfig { stride: [stride; 2], padding: [padding; 2], ..Default::default() }
+}
+
+#[test]
+fn every_format_at_every_batch() {
+    for batch in [1, 2, 7, 8, 16, 17, 33, 48, 50, 65, 100] {
+        for format in FORMATS {
+            let (input, weight) = ([batch, 3, 7, 6], [10, 3, 3, 3]);
+            for config in [config(1, 1), config(2, 1)] {
+                let formats = [format, format];
+                check::<f32>(&Case { input, weight, config, formats, bias: true });
+            }
+        }
+    }
+}
+
+#[test]
+fn mixed_formats() {
+    for from in FORMATS {
+        for to in FORMATS {
+            let (input, weight) = ([18, 4, 5, 6], [9, 2, 3, 2]);
+            let config = Conv2dConfig { groups: 1, ..config(2, 1) };
+            let case = Case { input, weight, config, formats: [from, to], bias: false };
+            check::<f32>(&Case { weight: [9, 4, 3, 2], ..case.clone() });
+            check::<f64>(&Case { weight: [9, 4, 3, 2], ..case });
+        }
+    }
+}
+
+#[test]
+fn the_layers_of_the_small_nets() {
+    for (input, weight, padding) in [
+        ([64, 1, 28, 28], [8, 1, 5, 5], 2),
+        ([64, 8, 14, 14], [16, 8, 3, 3], 1),
+        ([64, 16, 7, 7], [32, 16, 3, 3], 1),
+        ([64, 32, 4, 4], [64, 32, 3, 3], 1),
+        ([64, 64, 2, 2], [10, 64, 3, 3], 1),
+        ([40, 64, 2, 2], [10, 64, 3, 3], 1),
+    ] {
+        let (config, formats) = (config(2, padding), [Format::BatchLast; 2]);
+        check::<f32>(&Case { input, weight, config, formats, bias: true });
+    }
+}
+
+#[test]
+fn sums_longer_than_a_block() {
+    for format in [Format::Contiguous, Format::BatchLast] {
+        let (input, weight) = ([20, 70, 4, 4], [40, 70, 3, 3]);
+        check::<f32>(&Case { input, weight, config: config(1, 1), formats: [format; 2], bias: true });
+    }
+}
+
+fn axis() -> impl Strategy<Value = [usize; 5]> {
+    // size, kernel, stride, padding (also larger than needed), dilation
+    (1usize..9, 1usize..5, 1usize..4, 0usize..6, 1usize..4).prop_map(|(a, b, c, d, e)| [a, b, c, d, e])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 300 } else { 1000 }))]
+
+    #[test]
+    fn any_geometry(
+        batch in prop_oneof![1usize..6, 14usize..70],
+        channels in (1usize..4, 1usize..5, 1usize..11),
+        height in axis(),
+        width in axis(),
+        formats in prop::array::uniform2(0usize..4),
+        bias in any::<bool>(),
+    ) {
+        let (groups, inputs, outputs) = channels;
+        let config = Conv2dConfig {
+            stride: [height[2], width[2]],
+            padding: [height[3], width[3]],
+            dilation: [height[4], width[4]],
+            groups,
+        };
+        check::<f32>(&Case {
+            input: [batch, groups * inputs, height[0], width[0]],
+            weight: [groups * outputs, inputs, height[1], width[1]],
+            config,
+            formats: formats.map(|format| FORMATS[format]),
+            bias,
+        });
+    }
+
+    /// `<im2col(x), m> == <x, col2im(m)>`, and the weight times the columns is the convolution.
+    #[test]
+    fn columns_are_adjoint_and_multiply(
+        batch in 1usize..4,
+        channels in 1usize..4,
+        height in axis(),
+        width in axis(),
+    ) {
+        let config = Conv2dConfig {
+            stride: [height[2], width[2]],
+            padding: [height[3], width[3]],
+            dilation: [height[4], width[4]],
+            groups: 1,
+        };
+        let (input, kernel) = ([batch, channels, height[0], width[0]], [height[1], width[1]]);
+        let weight_shape = [5, channels, kernel[0], kernel[1]];
+        let Ok(output) = output_shape(input, weight_shape, &config) else { return Ok(()) };
+        let (rows, places) = (channels * kernel[0] * kernel[1], batch * output[2] * output[3]);
+        let (x, m) = (integers::<f64>(input.iter().product(), 1), integers::<f64>(rows * places, 2));
+        let mut columns = vec![9.0; rows * places];
+        let mut image = vec![9.0; x.len()];
+        let x_view = TensorRef::contiguous(&x, input).unwrap();
+        let view = MatMut::row_major(&mut columns, rows, places).unwrap();
+        conv2d::im2col(x_view, kernel, &config, view).unwrap();
+        let view = TensorMut::contiguous(&mut image, input).unwrap();
+        conv2d::col2im(MatRef::row_major(&m, rows, places).unwrap(), kernel, &config, view).unwrap();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        prop_assert_eq!(dot(&columns, &m), dot(&x, &image));
+
+        let weight = integers::<f64>(5 * rows, 3);
+        let mut product = vec![0.0; 5 * places];
+        let columns = MatRef::row_major(&columns, rows, places).unwrap();
+        let left = MatRef::row_major(&weight, 5, rows).unwrap();
+        let view = MatMut::row_major(&mut product, 5, places).unwrap();
+        topedge_kernels::gemm::gemm(1.0, left, columns, 0.0, view).unwrap();
+        let mut y = vec![0.0; 5 * places];
+        let view = TensorMut::contiguous(&mut y, output).unwrap();
+        let weight = TensorRef::contiguous(&weight, weight_shape).unwrap();
+        conv2d::forward(x_view, weight, None, &config, view).unwrap();
+        let area = output[2] * output[3];
+        for (i, &value) in y.iter().enumerate() {
+            let (n, k, place) = (i / (5 * area), i / area % 5, i % area);
+            prop_assert_eq!(value, product[k * places + n * area + place]);
+        }
+    }
+}
+
+#[test]
+fn wrong_shapes_are_refused() {
+    let (x, w) = (vec![0.0f32; 96], vec![0.0f32; 54]);
+    let x = TensorRef::contiguous(&x, [2, 3, 4, 4]).unwrap();
+    let w = TensorRef::contiguous(&w, [2, 3, 3, 3]).unwrap();
+    let mut y = vec![0.0f32; 64];
+    let mut forward = |shape, bias: Option<&[f32]>| {
+        let y = TensorMut::contiguous(&mut y, shape).unwrap();
+        conv2d::forward(x, w, bias, &Conv2dConfig::default(), y).unwrap_err().to_string()
+    };
+    assert_eq!(
+        forward([2, 2, 3, 2], None),
+        "conv2d: shape of the output: expected [2, 2, 2, 2], got [2, 2, 3, 2]"
+    );
+    assert_eq!(
+        forward([2, 2, 2, 2], Some(&[1.0])),
+        "conv2d: length of bias: expected 2, got 1"
+    );
+}
+
+#[test]
+fn zeros_give_the_bias() {
+    let (x, w) = (vec![0.0f32; 2 * 9], vec![3.0f32; 36]);
+    let mut y = vec![9.0f32; 2 * 4 * 9];
+    conv2d::forward(
+        TensorRef::contiguous(&x, [2, 1, 3, 3]).unwrap(),
+        TensorRef::contiguous(&w, [4, 1, 3, 3]).unwrap(),
+        Some(&[1.0, 2.0, 3.0, 4.0]),
+        &config(1, 1),
+        TensorMut::contiguous(&mut y, [2, 4, 3, 3]).unwrap(),
+    )
+    .unwrap();
+    for (i, &y) in y.iter().enumerate() {
+        assert_eq!(y, (i / 9 % 4 + 1) as f32);
+    }
+}
+
+#[test]
+fn threads_do_not_change_the_bits() {
+    for format in [Format::Contiguous, Format::BatchLast] {
+        let (input, weight) = ([70, 6, 15, 14], [12, 6, 3, 3]);
+        let config = config(2, 1);
+        let output = output_shape(input, weight, &config).unwrap();
+        let ((xs, x_len), (ys, y_len)) = (layout(input, format), layout(output, format));
+        let (ws, w_len) = layout(weight, Format::Contiguous);
+        let noise = |len, seed| -> Vec<f32> {
+            integers::<f32>(len, seed).iter().enumerate().map(|(i, x)| (x * 0.7 + i as f32).sin()).collect()
+        };
+        let (x, dy, w) = (noise(x_len, 1), noise(y_len, 2), noise(w_len, 3));
+        for isa in Isa::available() {
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let (mut y, mut dx) = (vec![0.0; y_len], vec![0.0; x_len]);
+                let (mut dw, mut db) = (vec![0.0; w_len], vec![0.0; weight[0]]);
+                pool.install(|| isa.with(|| {
+                    let x = TensorRef::new(&x, input, xs).unwrap();
+                    let dy = TensorRef::new(&dy, output, ys).unwrap();
+                    let w = TensorRef::new(&w, weight, ws).unwrap();
+                    let y = TensorMut::new(&mut y, output, ys).unwrap();
+                    conv2d::forward(x, w, None, &config, y).unwrap();
+                    let dx = TensorMut::new(&mut dx, input, xs).unwrap();
+                    conv2d::backward_input(dy, w, &config, dx).unwrap();
+                    let dw = TensorMut::new(&mut dw, weight, ws).unwrap();
+                    conv2d::backward_weight(x, dy, &config, dw).unwrap();
+                    conv2d::backward_bias(dy, &mut db).unwrap();
+                }));
+                [y, dx, dw, db]
+            };
+            let one = run(1);
+            for threads in [2, 3, 4, 8] {
+                assert!(run(threads) == one, "{threads} threads on {}", isa.name());
+            }
+        }
+    }
+}
