@@ -16,6 +16,19 @@ pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Syn
     }
 }
 
+/// Both results, of work that together is about `operations`; in parallel if that is worth it.
+pub(crate) fn join<T: Send>(
+    operations: usize,
+    a: impl FnOnce() -> T + Send,
+    b: impl FnOnce() -> T + Send,
+) -> [T; 2] {
+    if operations < SMALL || rayon::current_num_threads() == 1 {
+        [a(), b()]
+    } else {
+        rayon::join(a, b).into()
+    }
+}
+
 /// A pointer that several jobs write through, each to places of its own.
 pub(crate) struct SharedMut<T>(*mut T);
 

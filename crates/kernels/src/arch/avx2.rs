@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, Vector};
-use crate::gemm::{Microkernel, Store, Tile, dispatch};
+use crate::gemm::microkernel;
 use crate::math;
 
 /// Compiles `kernel` for this set and runs it.
@@ -150,26 +150,17 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
-    fn erf(self) -> Self {
-        math::erf(self)
+    fn normal_cdf(self) -> Self {
+        math::normal_cdf(self)
     }
 }
 
-impl Microkernel for F32x8 {
-    const MR: usize = 4;
-    const NV: usize = 3;
-
-    #[inline(always)]
-    #[rustfmt::skip]
-    unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, f32>, store: &S) {
-        // SAFETY: the caller's duty, passed on.
-        unsafe {
-            dispatch!(
-                Self, tile, store,
-                (1, 3), (2, 3), (4, 3),
-                (1, 2), (2, 2), (4, 2),
-                (1, 1), (2, 1), (4, 1),
-            )
-        }
-    }
+microkernel! {
+    // Of the sixteen registers twelve hold sums, two a row of B, one a number of A. Four rows of
+    // three vectors would need every register, and the compiler spills a sum in the inner loop:
+    // 40 % of peak instead of 90 %.
+    F32x8, MR 6, NV 2, tiles [
+        (1, 1), (2, 1), (4, 1), (6, 1),
+        (1, 2), (2, 2), (4, 2), (6, 2),
+    ]
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, Vector};
-use crate::gemm::{Microkernel, Store, Tile, dispatch};
+use crate::gemm::microkernel;
 use crate::math;
 
 /// Compiles `kernel` for this set and runs it.
@@ -42,6 +42,13 @@ impl Vector for F32x16 {
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: the caller's duty.
         Self(unsafe { _mm512_loadu_ps(p) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(p: *const f32, len: usize) -> Self {
+        let mask = ((1u32 << len) - 1) as __mmask16;
+        // SAFETY: the lanes of the mask are the caller's duty; the others are not touched.
+        Self(unsafe { _mm512_maskz_loadu_ps(mask, p) })
     }
 
     #[inline(always)]
@@ -150,26 +157,15 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
-    fn erf(self) -> Self {
-        math::erf(self)
+    fn normal_cdf(self) -> Self {
+        math::normal_cdf(self)
     }
 }
 
-impl Microkernel for F32x16 {
-    const MR: usize = 8;
-    const NV: usize = 3;
-
-    #[inline(always)]
-    #[rustfmt::skip]
-    unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, f32>, store: &S) {
-        // SAFETY: the caller's duty, passed on.
-        unsafe {
-            dispatch!(
-                Self, tile, store,
-                (1, 3), (2, 3), (4, 3), (8, 3),
-                (1, 2), (2, 2), (4, 2), (8, 2),
-                (1, 1), (2, 1), (4, 1), (8, 1),
-            )
-        }
-    }
+microkernel! {
+    F32x16, MR 8, NV 3, tiles [
+        (1, 1), (2, 1), (4, 1), (8, 1),
+        (1, 2), (2, 2), (4, 2), (8, 2),
+        (1, 3), (2, 3), (4, 3), (8, 3),
+    ]
 }

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 pub(crate) use denormals::FlushDenormals;
-pub(crate) use vector::{Kernel, MAX_LANES, Vector};
+pub(crate) use vector::{Kernel, MAX_LANES, Microkernel, Vector};
 
 /// The instruction sets, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

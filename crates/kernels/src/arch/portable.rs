@@ -4,7 +4,7 @@
 use wide::{f32x8, i32x8};
 
 use super::{Kernel, Vector};
-use crate::gemm::{Microkernel, Store, Tile, dispatch};
+use crate::gemm::microkernel;
 use crate::math;
 
 /// Compiles `kernel` for this set and runs it.
@@ -131,18 +131,13 @@ impl Vector for f32x8 {
     }
 
     #[inline(always)]
-    fn erf(self) -> Self {
-        math::erf(self)
+    fn normal_cdf(self) -> Self {
+        math::normal_cdf(self)
     }
 }
 
-impl Microkernel for f32x8 {
-    const MR: usize = 4;
-    const NV: usize = 1;
-
-    #[inline(always)]
-    unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, f32>, store: &S) {
-        // SAFETY: the caller's duty, passed on.
-        unsafe { dispatch!(Self, tile, store, (1, 1), (2, 1), (4, 1)) }
-    }
+microkernel! {
+    f32x8, MR 4, NV 1, tiles [
+        (1, 1), (2, 1), (4, 1),
+    ]
 }

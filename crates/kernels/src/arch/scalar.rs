@@ -1,7 +1,7 @@
 //! `f64` as a vector of one lane: the kernels in double precision.
 
 use super::Vector;
-use crate::gemm::{Microkernel, Store, Tile, dispatch};
+use crate::gemm::microkernel;
 
 impl Vector for f64 {
     type Elem = f64;
@@ -117,18 +117,13 @@ impl Vector for f64 {
     }
 
     #[inline(always)]
-    fn erf(self) -> Self {
-        libm::erf(self)
+    fn normal_cdf(self) -> Self {
+        0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2)
     }
 }
 
-impl Microkernel for f64 {
-    const MR: usize = 4;
-    const NV: usize = 4;
-
-    #[inline(always)]
-    unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, f64>, store: &S) {
-        // SAFETY: the caller's duty, passed on.
-        unsafe { dispatch!(Self, tile, store, (4, 4), (4, 3), (4, 2), (4, 1)) }
-    }
+microkernel! {
+    f64, MR 4, NV 4, tiles [
+        (4, 1), (4, 2), (4, 3), (4, 4),
+    ]
 }

@@ -40,6 +40,21 @@ pub(crate) trait Vector: Copy {
     /// `p` must be valid for writing `LANES` elements; it need not be aligned.
     unsafe fn store(self, p: *mut Self::Elem);
 
+    /// The first `len` elements from `p` on, at most `LANES`, with zeros in the lanes behind them.
+    ///
+    /// # Safety
+    ///
+    /// `p` must be valid for reading `len` elements.
+    #[inline(always)]
+    unsafe fn load_first(p: *const Self::Elem, len: usize) -> Self {
+        let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+        for (i, lane) in lanes[..len].iter_mut().enumerate() {
+            // SAFETY: the caller's duty.
+            *lane = unsafe { *p.add(i) };
+        }
+        Self::from_slice(&lanes)
+    }
+
     fn add(self, b: Self) -> Self;
     fn sub(self, b: Self) -> Self;
     fn mul(self, b: Self) -> Self;
@@ -71,8 +86,8 @@ pub(crate) trait Vector: Copy {
     fn tanh(self) -> Self;
     /// 1 / (1 + e^-self).
     fn sigmoid(self) -> Self;
-    /// The error function.
-    fn erf(self) -> Self;
+    /// The distribution function of the standard normal, (1 + erf(self / sqrt 2)) / 2.
+    fn normal_cdf(self) -> Self;
 
     /// The first `LANES` elements of `s`.
     #[inline(always)]

@@ -7,9 +7,11 @@
 //! `[out_channels, in_channels / groups, kernel_height, kernel_width]`, with any strides.
 
 mod bias;
+mod direct;
 mod geometry;
 mod im2col;
 mod packed;
+mod path;
 mod taps;
 mod weight;
 
@@ -61,7 +63,7 @@ pub fn forward<T: Element>(
     }
     let isa = Isa::current();
     // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
-    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe { packed::run(isa, conv) });
+    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe { path::taps(isa, conv) });
     Ok(())
 }
 
@@ -82,7 +84,7 @@ pub fn backward_input<T: Element>(
     let isa = Isa::current();
     // SAFETY: the views hold the shapes that the geometry was made of, and `dx` is ours alone.
     taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe {
-        packed::run(isa, conv)
+        path::taps(isa, conv)
     });
     Ok(())
 }
@@ -101,6 +103,6 @@ pub fn backward_weight<T: Element>(
     let op = "conv2d backward to weight";
     let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
     Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
-    weight::run(Isa::current(), &geometry, &x, &dy, &mut dw);
+    path::backward_weight(Isa::current(), &geometry, &x, &dy, &mut dw);
     Ok(())
 }

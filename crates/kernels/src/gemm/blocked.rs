@@ -24,7 +24,8 @@ pub(crate) const KC: usize = 256;
 const NC: usize = 3072;
 /// Rows that are packed at once.
 const MC: usize = 2048;
-/// Rows of a job: with `KC` they are 128 KiB, a part of the second cache.
+/// Rows of a job, rounded down to whole panels: with `KC` they are 128 KiB, a part of the second
+/// cache.
 const JOB_ROWS: usize = 128;
 /// Panels of columns of a job.
 const JOB_PANELS: usize = 8;
@@ -92,6 +93,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
     output: &Output<'_, T, C>,
 ) {
     let [mr, nr] = T::run(isa, TileSize);
+    let job_size = JOB_ROWS / mr * mr;
     let c = SharedMut::new(output.c);
     let (columns, row_stride, finish) = (&output.columns, output.row_stride, output.finish);
     for j0 in (0..n).step_by(NC) {
@@ -124,17 +126,17 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                             T::run(isa, PackPanelA { a, rows: some, depth: [k0, depth], to });
                         });
                         let packed_a = &*packed_a;
-                        let row_jobs = block_rows.div_ceil(JOB_ROWS);
+                        let row_jobs = block_rows.div_ceil(job_size);
                         let column_jobs = b_panels.div_ceil(JOB_PANELS);
                         let operations = block_rows * block_columns * depth;
                         parallel::for_each(row_jobs * column_jobs, operations, |job| {
-                            let row = (job % row_jobs) * JOB_ROWS;
+                            let row = (job % row_jobs) * job_size;
                             let panel = (job / row_jobs) * JOB_PANELS;
                             T::run(isa, MacroKernel {
                                 a: &packed_a[row * depth..],
                                 b: &packed_b[panel * nr * depth..],
                                 depth,
-                                rows: [i0 + row, JOB_ROWS.min(block_rows - row)],
+                                rows: [i0 + row, job_size.min(block_rows - row)],
                                 columns: [
                                     j0 + panel * nr,
                                     (JOB_PANELS * nr).min(block_columns - panel * nr),

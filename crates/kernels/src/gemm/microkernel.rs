@@ -5,6 +5,7 @@
 //! packed panels. A convolution whose image lies batch-last has one pair for each tap of the
 //! kernel that hits the image, and B is the image itself, not packed at all.
 
+use super::dot::Dot;
 use crate::arch::Vector;
 use crate::element::Element;
 
@@ -61,6 +62,13 @@ pub(crate) trait Microkernel: Vector {
     ///
     /// The pairs must be valid for `depth` steps, and the store for the tile's rows and columns.
     unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, Self::Elem>, store: &S);
+    /// Adds a tile of inner products to its output; see [`super::dot`].
+    ///
+    /// # Safety
+    ///
+    /// Rows, columns, places and lanes must be inside the operands, and the output's tile nobody
+    /// else's.
+    unsafe fn dot(dot: &Dot<Self::Elem>);
 }
 
 /// The loop itself, for `R` rows of panels `MR` wide and `N` vectors of columns.
@@ -101,15 +109,60 @@ pub(crate) unsafe fn sum_tile<V: Microkernel, S: Store<V>, const R: usize, const
     }
 }
 
-/// Picks the smallest compiled tile that covers `tile`: a narrow edge does not pay for a full one.
+/// Picks the smallest compiled tile that covers the one asked for: a narrow edge does not pay for a
+/// full one.
 macro_rules! dispatch {
-    ($v:ty, $tile:expr, $store:expr, $(($rows:literal, $vectors:literal)),+ $(,)?) => {
-        match ($tile.rows, $tile.vectors) {
-            $((rows, $vectors) if rows <= $rows => {
-                $crate::gemm::sum_tile::<$v, _, $rows, $vectors>($tile, $store)
+    ([$rows:expr, $columns:expr], $sizes:tt, $loop:ident :: <$($types:ty),+> $arguments:tt) => {
+        $crate::gemm::dispatch!(@match $rows, $columns, $sizes, $loop, [$($types),+], $arguments)
+    };
+    (
+        @match $rows:expr, $columns:expr, [$(($r:literal, $c:literal)),+ $(,)?],
+        $loop:ident, $types:tt, $arguments:tt
+    ) => {
+        match ($rows, $columns) {
+            $((rows, $c) if rows <= $r => {
+                $crate::gemm::dispatch!(@call $loop, $types, $r, $c, $arguments)
             })+
-            (rows, vectors) => unreachable!("no tile of {rows} rows and {vectors} vectors"),
+            (rows, columns) => unreachable!("no tile of {rows} by {columns}"),
         }
+    };
+    (@call $loop:ident, [$($types:ty),+], $r:literal, $c:literal, ($($arguments:expr),*)) => {
+        $crate::gemm::$loop::<$($types,)+ $r, $c>($($arguments),*)
     };
 }
 pub(crate) use dispatch;
+
+/// Implements [`Microkernel`] with the tiles that are compiled, narrowest first.
+macro_rules! microkernel {
+    ($(#[$doc:meta])* $vector:ty, MR $mr:literal, NV $nv:literal, tiles $tiles:tt) => {
+        $(#[$doc])*
+        impl $crate::gemm::Microkernel for $vector {
+            const MR: usize = $mr;
+            const NV: usize = $nv;
+
+            #[inline(always)]
+            unsafe fn tile<S: $crate::gemm::Store<Self>>(
+                tile: &$crate::gemm::Tile<'_, Self::Elem>,
+                store: &S,
+            ) {
+                // SAFETY: the caller's duty, passed on.
+                unsafe {
+                    $crate::gemm::dispatch!(
+                        [tile.rows, tile.vectors], $tiles, sum_tile::<Self, S>(tile, store)
+                    )
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn dot(dot: &$crate::gemm::Dot<Self::Elem>) {
+                // SAFETY: the caller's duty, passed on.
+                unsafe {
+                    $crate::gemm::dispatch!(
+                        [dot.rows, dot.columns], $tiles, sum_dot::<Self>(dot)
+                    )
+                }
+            }
+        }
+    };
+}
+pub(crate) use microkernel;

@@ -5,11 +5,13 @@
 //! Rapidly Instantiating BLAS Functionality", ACM TOMS 41 (2015), names the loops and blocks.
 
 pub(crate) mod blocked;
+mod dot;
 mod microkernel;
 mod pack;
 mod store;
 
-pub(crate) use microkernel::{Microkernel, Pair, Store, Tile, dispatch, sum_tile};
+pub(crate) use dot::{Dot, Lanes, sum_dot};
+pub(crate) use microkernel::{Microkernel, Pair, Store, Tile, dispatch, microkernel, sum_tile};
 pub(crate) use store::{Finish, Panel, Place};
 
 use crate::arch::Isa;

@@ -1,10 +1,8 @@
-//! The gradient of the weight: a GEMM whose sum runs over every place of every image.
+//! The general path: a GEMM whose panels are packed straight from the images.
 //!
-//! `dw[k, c, tap] = sum over n, oh, ow of dy[n, k, oh, ow] * x[n, c, what (oh, ow) sees by tap]`.
-//! Rows are output channels, columns `(tap, channel)`. The long sum is cut into pieces by shape,
-//! each summed on its own, and the pieces are added in order.
+//! Rows are output channels, columns `(tap, channel)`, and the sum runs over places.
 
-use super::geometry::Geometry;
+use super::super::geometry::Geometry;
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::gemm::blocked::{self, ColumnOffsets, MAX_NR, Output, PackA, PackB};
@@ -21,7 +19,7 @@ const PIECE: usize = 4096;
 const MAX_PIECES: usize = 16;
 
 /// Computes the gradient, group by group.
-pub(super) fn run<T: Element>(
+pub(in super::super) fn run<T: Element>(
     isa: Isa,
     geometry: &Geometry,
     x: &TensorRef<'_, T>,
@@ -51,37 +49,9 @@ pub(super) fn run<T: Element>(
                 // made of; the sums are this piece's.
                 unsafe { blocked::run(isa, size, &sum, &sum, &output) };
             });
-            store(geometry, sums, group, dw);
+            super::store(geometry, sums, group, dw);
         });
     }
-}
-
-/// Adds the pieces `[pieces][rows][taps][channels]` in order, and writes them to their places.
-pub(super) fn store<T: Element>(
-    geometry: &Geometry,
-    sums: &[T],
-    group: usize,
-    dw: &mut TensorMut<'_, T>,
-) {
-    let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
-    let columns = geometry.taps() * channels;
-    let (to, strides) = (SharedMut::new(dw.as_ptr()), dw.strides());
-    parallel::for_each(rows, sums.len(), |row| {
-        for kh in 0..geometry.kernel[0] {
-            for kw in 0..geometry.kernel[1] {
-                let tap = kh * geometry.kernel[1] + kw;
-                for channel in 0..channels {
-                    let column = tap * channels + channel;
-                    let pieces = sums.iter().skip(row * columns + column).step_by(rows * columns);
-                    let sum = pieces.fold(T::ZERO, |sum, &piece| sum + piece);
-                    let place = [group * rows + row, channel, kh, kw];
-                    let offset: usize = place.iter().zip(strides).map(|(i, s)| i * s).sum();
-                    // SAFETY: inside the weight's shape; each row is one job's.
-                    unsafe { *to.get().add(offset) = sum };
-                }
-            }
-        }
-    });
 }
 
 /// A piece of the sum over places, from `first` on.

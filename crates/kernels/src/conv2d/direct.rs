@@ -1,0 +1,213 @@
+//! The path for images that lie batch-last: nothing is packed but the weight.
+//!
+//! A tile is some channels of the target at one place of the grid, by some images of the batch. The
+//! images are neighbours in memory, so a row of the microkernel's B is the source itself, and each
+//! tap that hits the source is one pair of the batch-reduce sum. Taps that fall on padding are
+//! skipped, not multiplied by zero.
+//!
+//! The rows of B are copied together first where that pays: where the last images do not fill a
+//! vector, and where many panels of the weight will read them (their strides are often powers of
+//! two, which all land in the same few sets of the cache).
+
+use super::packed::Weight;
+use super::taps::TapConv;
+use crate::arch::{Isa, Kernel, Vector};
+use crate::element::Element;
+use crate::gemm::blocked::{PackA, TileSize};
+use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};
+use crate::parallel;
+use crate::scratch;
+
+/// Taps that are gathered on the stack: up to 7x7.
+const MAX_TAPS: usize = 49;
+/// Multiply-adds of a job: some tens of microseconds.
+const JOB: usize = 1 << 20;
+/// Panels of the weight from which on the rows of B are copied together.
+const COPY_FROM_PANELS: usize = 4;
+
+/// Whether this path can run `conv`.
+pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
+    conv.source.strides[0] == 1 && conv.target.strides[0] == 1 && conv.taps.len() <= MAX_TAPS
+}
+
+/// Runs `conv`, for which [`can_run`] holds.
+///
+/// # Safety
+///
+/// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
+/// places distinct and nobody else's.
+pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    let [mr, nr] = T::run(isa, TileSize);
+    let (panels, depth) = (conv.rows.div_ceil(mr), conv.depth());
+    let tiles = conv.positions() * conv.batch.div_ceil(nr);
+    let operations = conv.rows * depth * conv.positions() * conv.batch;
+    let job_tiles = (JOB / (conv.rows * depth * nr).max(1)).max(1);
+    scratch::with(panels * depth * mr, |weight: &mut [T]| {
+        T::run(isa, PackWeight { conv, to: weight });
+        let weight = &*weight;
+        parallel::for_each(tiles.div_ceil(job_tiles), operations, |job| {
+            let first = job * job_tiles;
+            let tiles = [first, tiles.min(first + job_tiles)];
+            scratch::with(depth * nr, |rows: &mut [T]| {
+                T::run(isa, Tiles { conv, weight, tiles, rows });
+            });
+        });
+    });
+}
+
+/// Packs the whole weight: `[panels][taps][channels][MR]`.
+struct PackWeight<'a, 'b, T> {
+    conv: &'a TapConv<'b, T>,
+    to: &'a mut [T],
+}
+
+impl<T: Element> Kernel<T> for PackWeight<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) {
+        let (rows, depth) = (self.conv.rows, self.conv.depth());
+        for row in (0..rows).step_by(V::MR) {
+            let panel = &mut self.to[row * depth..][..V::MR * depth];
+            let some = [row, V::MR.min(rows - row)];
+            // SAFETY: the rows are the weight's, and the panel has room.
+            unsafe { Weight(self.conv).pack::<V>(some, [0, depth], panel.as_mut_ptr()) };
+        }
+    }
+}
+
+/// Some tiles: places of the grid, by `NR` images each.
+struct Tiles<'a, 'b, T> {
+    conv: &'a TapConv<'b, T>,
+    weight: &'a [T],
+    tiles: [usize; 2],
+    /// Room for the rows of B of one tile.
+    rows: &'a mut [T],
+}
+
+impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) {
+        let conv = self.conv;
+        let blocks = conv.batch.div_ceil(V::NR);
+        let (mut hits, mut hit_position) = (Hits::default(), usize::MAX);
+        for tile in self.tiles[0]..self.tiles[1] {
+            let (position, image) = (tile / blocks, tile % blocks * V::NR);
+            let place = [position / conv.grid[1], position % conv.grid[1]];
+            if position != hit_position {
+                hits = Hits::of(conv, place);
+                hit_position = position;
+            }
+            let images = V::NR.min(conv.batch - image);
+            let [batch_stride, _, height, width] = conv.target.strides;
+            let offset = image * batch_stride + place[0] * height + place[1] * width;
+            let copy = !images.is_multiple_of(V::LANES)
+                || conv.rows.div_ceil(V::MR) >= COPY_FROM_PANELS;
+            let b_stride = if copy {
+                // SAFETY: the images from `image` on are inside the source.
+                unsafe { hits.copy::<V>(conv, image, images, self.rows) };
+                V::NR
+            } else {
+                conv.source.strides[1]
+            };
+            for row in (0..conv.rows).step_by(V::MR) {
+                let weight = self.weight[row * conv.depth()..].as_ptr();
+                let mut pairs = [Pair { a: weight, b: weight }; MAX_TAPS];
+                for (index, (pair, hit)) in pairs.iter_mut().zip(hits.get()).enumerate() {
+                    pair.a = weight.wrapping_add(hit.tap * conv.channels * V::MR);
+                    pair.b = if copy {
+                        self.rows.as_ptr().wrapping_add(index * conv.channels * V::NR)
+                    } else {
+                        conv.source.pointer.wrapping_add(hit.offset + image)
+                    };
+                }
+                let tile = Tile {
+                    pairs: &pairs[..hits.get().len()],
+                    depth: conv.channels,
+                    b_stride,
+                    rows: V::MR.min(conv.rows - row),
+                    vectors: images.div_ceil(V::LANES),
+                };
+                let panel = Panel {
+                    c: conv.target.pointer.wrapping_add(row * conv.target.strides[1]),
+                    row_stride: conv.target.strides[1],
+                    place: Place::Contiguous(offset),
+                    columns: images,
+                    beta: T::ZERO,
+                    bias: conv.bias.map(|bias| &bias[row..]),
+                };
+                // SAFETY: panels of the weight hold `channels` steps for each tap; rows of B are
+                // whole vectors, of the source or of the copy; the tile is this job's alone.
+                unsafe { V::tile(&tile, &panel) };
+            }
+        }
+    }
+}
+
+/// A tap that hits the source from some place of the grid, and where in channel 0.
+#[derive(Clone, Copy, Default)]
+struct Hit {
+    tap: usize,
+    offset: usize,
+}
+
+struct Hits {
+    hits: [Hit; MAX_TAPS],
+    len: usize,
+}
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self { hits: [Hit::default(); MAX_TAPS], len: 0 }
+    }
+}
+
+impl Hits {
+    #[inline(always)]
+    fn of<T>(conv: &TapConv<'_, T>, place: [usize; 2]) -> Self {
+        let mut hits = Self::default();
+        for (tap, shift) in conv.taps.iter().enumerate() {
+            if let Some(offset) = conv.source_offset(place, shift) {
+                hits.hits[hits.len] = Hit { tap, offset };
+                hits.len += 1;
+            }
+        }
+        hits
+    }
+
+    #[inline(always)]
+    fn get(&self) -> &[Hit] {
+        &self.hits[..self.len]
+    }
+
+    /// Copies what the hits see of `images` images to `rows`: `[hits][channels][NR]`, with zeros
+    /// behind the images.
+    ///
+    /// # Safety
+    ///
+    /// The images from `image` on must be inside the source.
+    #[inline(always)]
+    unsafe fn copy<V: Microkernel>(
+        &self,
+        conv: &TapConv<'_, V::Elem>,
+        image: usize,
+        images: usize,
+        rows: &mut [V::Elem],
+    ) {
+        let mut rows = rows.chunks_exact_mut(V::NR);
+        for hit in self.get() {
+            let mut from = conv.source.pointer.wrapping_add(hit.offset + image);
+            for row in rows.by_ref().take(conv.channels) {
+                for (index, vector) in row.chunks_exact_mut(V::LANES).enumerate() {
+                    let first = index * V::LANES;
+                    let some = images.saturating_sub(first).min(V::LANES);
+                    // SAFETY: `some` images are inside the source, the caller vouches.
+                    unsafe { V::load_first(from.wrapping_add(first), some) }.write_to(vector);
+                }
+                from = from.wrapping_add(conv.source.strides[1]);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Which path a convolution takes: the one place where that is decided, by shape alone.
+//!
+//! The figures are GFLOP/s of one core at a peak of 118.
+
+use super::geometry::Geometry;
+use super::taps::TapConv;
+use super::{direct, packed, weight};
+use crate::arch::Isa;
+use crate::element::Element;
+use crate::view::{TensorMut, TensorRef};
+
+/// Steps of the sum up to which the direct path is the faster one: beyond, what a tile reads of the
+/// source falls out of the second cache before the next panel of the weight.
+const DIRECT_DEPTH: usize = 1 << 10;
+
+/// Weights of a group up to which the direct gradient is the faster one: beyond, each operand is
+/// read too often.
+const DIRECT_WEIGHTS: usize = 1 << 16;
+
+/// Runs a sum over taps.
+///
+/// # Safety
+///
+/// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
+/// places distinct and nobody else's.
+pub(super) unsafe fn taps<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    // SAFETY (both): the caller's duty, passed on.
+    if direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH {
+        unsafe { direct::run(isa, conv) }
+    } else {
+        unsafe { packed::run(isa, conv) }
+    }
+}
+
+/// Computes the gradient of the weight.
+pub(super) fn backward_weight<T: Element>(
+    isa: Isa,
+    geometry: &Geometry,
+    x: &TensorRef<'_, T>,
+    dy: &TensorRef<'_, T>,
+    dw: &mut TensorMut<'_, T>,
+) {
+    let weights = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
+    if weight::direct::can_run(x, dy) && weights <= DIRECT_WEIGHTS {
+        weight::direct::run(isa, geometry, x, dy, dw);
+    } else {
+        weight::packed::run(isa, geometry, x, dy, dw);
+    }
+}
