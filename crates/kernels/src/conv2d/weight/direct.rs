@@ -14,9 +14,13 @@ use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
 /// Images that are summed at once.
-const IMAGES: usize = 128;
-/// Elements of both operands that are summed at once, over all taps: they stay in the second cache.
-const BLOCK: usize = 1 << 17;
+const IMAGES: usize = 64;
+/// Images times places that are summed at once: the rows of a tile stay in the first cache while
+/// all input channels pass. Fewer, and adding up the lanes at the end of each tile would show.
+const BLOCK: usize = 1024;
+/// Elements of both operands that make a piece, at the least: they stay in the second cache while
+/// all taps pass.
+const PIECE: usize = 1 << 17;
 /// Elements of all copies of the gradient, at the most.
 const COPIES: usize = 1 << 21;
 /// Pieces from which on there is one for every thread, so that a job can take all taps of a piece.
@@ -42,8 +46,8 @@ pub(in super::super) fn run<T: Element>(
     let units = image_blocks * geometry.out_size[0];
     let images = geometry.batch.min(IMAGES);
     let unit = images * (rows * geometry.out_size[1] + channels * geometry.in_size[1]);
-    let block = (BLOCK / unit.max(1)).clamp(1, geometry.out_size[0]);
-    let pieces = (COPIES / size.max(1)).min(units.div_ceil(block)).clamp(1, 4 * MANY);
+    let block = (BLOCK / (images * geometry.out_size[1]).max(1)).clamp(1, geometry.out_size[0]);
+    let pieces = (COPIES / size.max(1)).min(units * unit / PIECE).clamp(1, 4 * MANY);
     let piece = units.div_ceil(pieces);
     let tap_jobs = if pieces < MANY { taps } else { 1 };
     let operations = size * geometry.batch * geometry.out_size[0] * geometry.out_size[1];
@@ -121,25 +125,28 @@ impl<T: Element> Piece<'_, T> {
         let in_h = self.geometry.input_at(0, out_h.start, tap_at[0]) as usize;
         let in_w = self.geometry.input_at(1, out_w.start, tap_at[1]) as usize;
         let (xs, ys) = (self.x.strides(), self.dy.strides());
-        for channel in (0..channels).step_by(V::NV) {
-            let from = images.start + (self.group * channels + channel) * xs[1];
-            let b = Lanes {
-                pointer: self.x.as_ptr().wrapping_add(from + in_h * xs[2] + in_w * xs[3]),
-                row_stride: xs[1],
-                // Along an axis of one place the stride does not matter and may be huge.
-                place_strides: [
-                    xs[2].saturating_mul(config.stride[0]),
-                    xs[3].saturating_mul(config.stride[1]),
-                ],
+        let columns = self.geometry.taps() * channels;
+        for row in (0..rows).step_by(V::MR) {
+            let from = images.start + (self.group * rows + row) * ys[1];
+            let a = Lanes {
+                pointer: self
+                    .dy
+                    .as_ptr()
+                    .wrapping_add(from + out_h.start * ys[2] + out_w.start * ys[3]),
+                row_stride: ys[1],
+                place_strides: [ys[2], ys[3]],
             };
-            for row in (0..rows).step_by(V::MR) {
-                let from = images.start + (self.group * rows + row) * ys[1];
-                let a = Lanes {
-                    pointer: self.dy.as_ptr().wrapping_add(from + out_h.start * ys[2] + out_w.start * ys[3]),
-                    row_stride: ys[1],
-                    place_strides: [ys[2], ys[3]],
+            for channel in (0..channels).step_by(V::NV) {
+                let from = images.start + (self.group * channels + channel) * xs[1];
+                let b = Lanes {
+                    pointer: self.x.as_ptr().wrapping_add(from + in_h * xs[2] + in_w * xs[3]),
+                    row_stride: xs[1],
+                    // Along an axis of one place the stride does not matter and may be huge.
+                    place_strides: [
+                        xs[2].saturating_mul(config.stride[0]),
+                        xs[3].saturating_mul(config.stride[1]),
+                    ],
                 };
-                let columns = self.geometry.taps() * channels;
                 let dot = Dot {
                     a,
                     b,
