@@ -11,7 +11,7 @@
 
 use super::packed::Weight;
 use super::taps::TapConv;
-use crate::arch::{Isa, Kernel, Vector};
+use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::{PackA, TileSize};
 use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};

@@ -18,7 +18,7 @@ mod weight;
 pub use bias::backward_bias;
 pub use geometry::{Conv2dConfig, output_shape};
 pub use im2col::{col2im, im2col};
-pub(crate) use geometry::{Geometry, window_positions};
+pub(crate) use geometry::Geometry;
 
 use crate::arch::Isa;
 use crate::element::Element;

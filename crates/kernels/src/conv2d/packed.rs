@@ -4,8 +4,8 @@
 //! channels. Any strides will do: where neighbouring columns are neighbours in memory they are
 //! copied together.
 
-use super::taps::TapConv;
-use crate::arch::{Isa, Vector};
+use super::taps::{Source, Tap, TapConv};
+use crate::arch::Isa;
 use crate::element::Element;
 use crate::gemm::blocked::{self, ColumnOffsets, MAX_NR, Output, PackA, PackB};
 use crate::gemm::{Finish, Microkernel};
@@ -29,53 +29,58 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     unsafe { blocked::run(isa, size, &Weight(conv), &Im2col { conv, columns }, &output) }
 }
 
-/// Which image and place a column stands for.
+/// Which image and place a column stands for: the columns are in the target's order in memory.
 #[derive(Clone, Copy)]
-pub(super) struct Columns {
+struct Columns {
     batch: usize,
     grid: [usize; 2],
     /// Whether neighbouring columns are neighbours in the batch, or in the width.
     batch_last: bool,
 }
 
+/// Neighbouring columns: of some images at one place, or of one image at places of one row.
+#[derive(Clone, Copy, Default)]
+struct Segment {
+    /// Index of the first column in the panel.
+    first: usize,
+    columns: usize,
+    image: usize,
+    place: [usize; 2],
+}
+
 impl Columns {
-    pub(super) fn new<T>(conv: &TapConv<'_, T>) -> Self {
+    fn new<T>(conv: &TapConv<'_, T>) -> Self {
         let strides = conv.target.strides;
-        let batch_last = strides[0] < strides[3];
-        Self { batch: conv.batch, grid: conv.grid, batch_last }
+        Self { batch: conv.batch, grid: conv.grid, batch_last: strides[0] < strides[3] }
     }
 
-    /// Calls `each` with `(index, image, [height, width])` for the columns from `j0` on.
+    /// Cuts the columns from `j0` on into segments, and says how many there are.
     #[inline(always)]
-    fn for_each(&self, j0: usize, columns: usize, mut each: impl FnMut(usize, usize, [usize; 2])) {
+    fn segments(&self, j0: usize, columns: usize, segments: &mut [Segment; MAX_NR]) -> usize {
         let [height, width] = self.grid;
-        let (mut n, mut h, mut w) = if self.batch_last {
-            let position = j0 / self.batch;
-            (j0 % self.batch, position / width, position % width)
+        let (mut image, mut position, run) = if self.batch_last {
+            (j0 % self.batch, j0 / self.batch, self.batch)
         } else {
-            let position = j0 % (height * width);
-            (j0 / (height * width), position / width, position % width)
+            (j0 / (height * width), j0 % (height * width), width)
         };
-        for j in 0..columns {
-            each(j, n, [h, w]);
+        let (mut first, mut count) = (0, 0);
+        while first < columns {
+            let place = [position / width, position % width];
+            let at = if self.batch_last { image } else { place[1] };
+            let some = (run - at).min(columns - first);
+            segments[count] = Segment { first, columns: some, image, place };
+            count += 1;
+            first += some;
             if self.batch_last {
-                n += 1;
-                if n == self.batch {
-                    (n, w) = (0, w + 1);
-                }
-                if w == width {
-                    (w, h) = (0, h + 1);
-                }
+                (image, position) = (0, position + 1);
             } else {
-                w += 1;
-                if w == width {
-                    (w, h) = (0, h + 1);
-                }
-                if h == height {
-                    (h, n) = (0, n + 1);
+                position += some;
+                if position == height * width {
+                    (image, position) = (image + 1, 0);
                 }
             }
         }
+        count
     }
 }
 
@@ -85,10 +90,17 @@ struct TargetColumns(Columns, [usize; 4]);
 impl ColumnOffsets for TargetColumns {
     #[inline(always)]
     fn offsets(&self, j0: usize, offsets: &mut [usize]) {
-        let strides = self.1;
-        self.0.for_each(j0, offsets.len(), |j, n, [h, w]| {
-            offsets[j] = n * strides[0] + h * strides[2] + w * strides[3];
-        });
+        let Self(columns, strides) = self;
+        let mut segments = [Segment::default(); MAX_NR];
+        let count = columns.segments(j0, offsets.len(), &mut segments);
+        for segment in &segments[..count] {
+            let Segment { first, columns: some, image, place } = *segment;
+            let offset = image * strides[0] + place[0] * strides[2] + place[1] * strides[3];
+            let step = if columns.batch_last { strides[0] } else { strides[3] };
+            for (j, to) in offsets[first..first + some].iter_mut().enumerate() {
+                *to = offset + j * step;
+            }
+        }
     }
 }
 
@@ -138,22 +150,13 @@ impl<T: Element> PackB<T> for Im2col<'_, '_, T> {
         to: *mut T,
     ) {
         let conv = self.conv;
-        let mut images = [0; MAX_NR];
-        let mut places = [[0; 2]; MAX_NR];
-        self.columns.for_each(j0, columns, |j, n, place| {
-            images[j] = n * conv.source.strides[0];
-            places[j] = place;
-        });
+        let mut segments = [Segment::default(); MAX_NR];
+        let count = self.columns.segments(j0, columns, &mut segments);
         let mut k = 0;
         while k < depth {
             let (tap, channel) = ((k0 + k) / conv.channels, (k0 + k) % conv.channels);
             let channels = (conv.channels - channel).min(depth - k);
-            let mut runs = Runs::default();
-            for j in 0..columns {
-                if let Some(offset) = conv.source_offset(places[j], &conv.taps[tap]) {
-                    runs.push(j, images[j] + offset);
-                }
-            }
+            let runs = Runs::of(self, &segments[..count], &conv.taps[tap]);
             let stride = conv.source.strides[1];
             let from = conv.source.pointer.wrapping_add(channel * stride);
             // SAFETY: the runs are inside every channel of the source; `to` is the caller's duty.
@@ -163,31 +166,52 @@ impl<T: Element> PackB<T> for Im2col<'_, '_, T> {
     }
 }
 
-/// The columns of a panel that see the source through a tap, as runs of neighbours.
-struct Runs {
-    /// `(first column, columns, offset)`
-    runs: [(usize, usize, usize); MAX_NR],
-    len: usize,
+/// Columns of a panel that see the source through a tap, evenly spaced in memory.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    first: usize,
+    columns: usize,
+    offset: usize,
 }
 
-impl Default for Runs {
-    fn default() -> Self {
-        Self { runs: [(0, 0, 0); MAX_NR], len: 0 }
-    }
+/// All columns of a panel that see the source through a tap.
+struct Runs {
+    runs: [Run; MAX_NR],
+    len: usize,
+    /// Elements between the neighbours of a run.
+    step: usize,
+    /// Columns of all runs.
+    columns: usize,
 }
 
 impl Runs {
     #[inline(always)]
-    fn push(&mut self, column: usize, offset: usize) {
-        if let Some((first, columns, start)) = self.runs[..self.len].last_mut()
-            && *first + *columns == column
-            && *start + *columns == offset
-        {
-            *columns += 1;
-        } else {
-            self.runs[self.len] = (column, 1, offset);
-            self.len += 1;
+    fn of<T>(matrix: &Im2col<'_, '_, T>, segments: &[Segment], tap: &Tap) -> Self {
+        let (conv, batch_last) = (matrix.conv, matrix.columns.batch_last);
+        let Source { size, strides, .. } = conv.source;
+        let step = if batch_last { strides[0] } else { strides[3] * conv.step[1] };
+        let mut runs = Self { runs: [Run::default(); MAX_NR], len: 0, step, columns: 0 };
+        for segment in segments {
+            let Segment { mut first, mut columns, image, mut place } = *segment;
+            if !batch_last {
+                // The part of the row from where the tap hits: it begins at the first place whose
+                // column in the source is not negative, and ends before the first beyond the width.
+                let (step, at) = (conv.step[1], (place[1] * conv.step[1]) as isize + tap.shift[1]);
+                let before = if at < 0 { at.unsigned_abs().div_ceil(step) } else { 0 };
+                let room = size[1] as isize - at;
+                let end = if room > 0 { (room as usize).div_ceil(step) } else { 0 };
+                let end = end.min(columns);
+                if before >= end {
+                    continue;
+                }
+                (first, columns, place[1]) = (first + before, end - before, place[1] + before);
+            }
+            let Some(offset) = conv.source_offset(place, tap) else { continue };
+            runs.columns += columns;
+            runs.runs[runs.len] = Run { first, columns, offset: image * strides[0] + offset };
+            runs.len += 1;
         }
+        runs
     }
 
     /// Copies the columns of `channels` channels to rows of a panel, with zeros between.
@@ -203,28 +227,29 @@ impl Runs {
         channels: usize,
         to: *mut V::Elem,
     ) {
-        let runs = &self.runs[..self.len];
-        let whole = matches!(runs, [(0, columns, _)] if *columns == V::NR);
         for channel in 0..channels {
             let from = from.wrapping_add(channel * channel_stride);
             // SAFETY: row `channel` of the panel.
             let to = unsafe { to.add(channel * V::NR) };
-            if !whole {
+            if self.columns < V::NR {
                 for j in (0..V::NR).step_by(V::LANES) {
                     // SAFETY: inside the row.
                     unsafe { V::splat(V::Elem::ZERO).store(to.add(j)) };
                 }
             }
-            for &(first, columns, offset) in runs {
+            for run in &self.runs[..self.len] {
+                let (from, to) = (from.wrapping_add(run.offset), to.wrapping_add(run.first));
                 let mut j = 0;
-                while j + V::LANES <= columns {
-                    // SAFETY: the run is inside the channel, and inside the row.
-                    unsafe { V::load(from.add(offset + j)).store(to.add(first + j)) };
-                    j += V::LANES;
+                if self.step == 1 {
+                    while j + V::LANES <= run.columns {
+                        // SAFETY: the run is inside the channel, and inside the row.
+                        unsafe { V::load(from.add(j)).store(to.add(j)) };
+                        j += V::LANES;
+                    }
                 }
-                while j < columns {
+                while j < run.columns {
                     // SAFETY: as above.
-                    unsafe { *to.add(first + j) = *from.add(offset + j) };
+                    unsafe { *to.add(j) = *from.add(j * self.step) };
                     j += 1;
                 }
             }

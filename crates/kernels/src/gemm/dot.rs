@@ -5,7 +5,6 @@
 //! packed and nothing broadcast.
 
 use super::microkernel::Microkernel;
-use crate::arch::Vector;
 use crate::element::Element;
 
 /// One operand: rows of places of contiguous lanes.

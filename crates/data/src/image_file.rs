@@ -1,0 +1,157 @@
+//! Decodes image files.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, GrayImage, ImageReader, Limits, RgbImage};
+
+use crate::error::{DataError, Result};
+
+/// Images of more pixels to a side than this are refused, as are those that need more than
+/// [`MAX_DECODED`] bytes: a small file can claim to be a huge image.
+const MAX_SIDE: u32 = 1 << 14;
+const MAX_DECODED: u64 = 256 << 20;
+
+/// A decoded image: grey or RGB, 8 bits, without alpha.
+pub(crate) enum Decoded {
+    Grey(GrayImage),
+    Rgb(RgbImage),
+}
+
+/// Loads one image file for prediction, in the shape `[channels, height, width]` that a network
+/// was trained on, channels 1 (grey) or 3 (RGB), contiguous.
+///
+/// The image is decoded as for training: 16 bits become 8, what is transparent becomes black.
+/// Colour becomes grey as in Pillow (ITU-R 601-2 luma). An image of another size is resized by a
+/// triangle filter that widens when it shrinks the image, so that nothing is skipped (Pillow's
+/// `BILINEAR`); its proportions are not kept.
+///
+/// # Errors
+///
+/// When the file is no readable PNG or JPEG image, or the shape has a dimension of 0 or channels
+/// other than 1 or 3.
+pub fn load_image(path: &Path, image_shape: [usize; 3]) -> Result<Vec<u8>> {
+    let [channels, height, width] = image_shape;
+    let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
+    let (Some(height), Some(width), 1 | 3) = (side(height), side(width), channels) else {
+        let expected = format!("[1 or 3, height, width], sides of 1 to {MAX_SIDE}");
+        return Err(DataError::setting(
+            "image shape",
+            format!("{image_shape:?}"),
+            expected,
+        ));
+    };
+    let decoded = decode(path)?;
+    Ok(if channels == 1 {
+        let grey = decoded.into_grey();
+        match grey.dimensions() == (width, height) {
+            true => grey.into_raw(),
+            false => imageops::resize(&grey, width, height, FilterType::Triangle).into_raw(),
+        }
+    } else {
+        let rgb = decoded.into_rgb();
+        planes(&match rgb.dimensions() == (width, height) {
+            true => rgb,
+            false => imageops::resize(&rgb, width, height, FilterType::Triangle),
+        })
+    })
+}
+
+/// Reads and decodes one file, PNG or JPEG by its content.
+pub(crate) fn decode(path: &Path) -> Result<Decoded> {
+    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+    let unreadable = |error: &dyn std::fmt::Display| DataError::Image {
+        path: path.to_owned(),
+        reason: error.to_string().replace('\n', " "),
+    };
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED);
+    reader.limits(limits);
+    let reader = reader.with_guessed_format().map_err(|e| unreadable(&e))?;
+    Ok(match reader.decode().map_err(|e| unreadable(&e))? {
+        DynamicImage::ImageLuma8(grey) => Decoded::Grey(grey),
+        image @ DynamicImage::ImageLuma16(_) => Decoded::Grey(image.into_luma8()),
+        image @ (DynamicImage::ImageLumaA8(_) | DynamicImage::ImageLumaA16(_)) => {
+            let image = image.into_luma_alpha8();
+            let (width, height) = image.dimensions();
+            Decoded::Grey(GrayImage::from_fn(width, height, |x, y| {
+                let [grey, alpha] = image.get_pixel(x, y).0;
+                [over_black(grey, alpha)].into()
+            }))
+        }
+        image if image.color().has_alpha() => {
+            let image = image.into_rgba8();
+            let (width, height) = image.dimensions();
+            Decoded::Rgb(RgbImage::from_fn(width, height, |x, y| {
+                let [r, g, b, alpha] = image.get_pixel(x, y).0;
+                [r, g, b].map(|value| over_black(value, alpha)).into()
+            }))
+        }
+        image => Decoded::Rgb(image.into_rgb8()),
+    })
+}
+
+impl Decoded {
+    /// `(width, height)`.
+    pub(crate) fn dimensions(&self) -> (u32, u32) {
+        match self {
+            Decoded::Grey(image) => image.dimensions(),
+            Decoded::Rgb(image) => image.dimensions(),
+        }
+    }
+
+    fn into_grey(self) -> GrayImage {
+        match self {
+            Decoded::Grey(image) => image,
+            Decoded::Rgb(image) => {
+                let (width, height) = image.dimensions();
+                GrayImage::from_fn(width, height, |x, y| [luma(image.get_pixel(x, y).0)].into())
+            }
+        }
+    }
+
+    fn into_rgb(self) -> RgbImage {
+        match self {
+            Decoded::Grey(image) => DynamicImage::ImageLuma8(image).into_rgb8(),
+            Decoded::Rgb(image) => image,
+        }
+    }
+
+    /// The pixels, `[channels, height, width]` contiguous, with the one channel of a grey image
+    /// repeated where `channels` is 3.
+    ///
+    /// `channels` must be 3 for an RGB image.
+    pub(crate) fn append_to(&self, pixels: &mut Vec<u8>, channels: usize) {
+        match self {
+            Decoded::Grey(image) => {
+                for _ in 0..channels {
+                    pixels.extend_from_slice(image.as_raw());
+                }
+            }
+            Decoded::Rgb(image) => pixels.extend(planes(image)),
+        }
+    }
+}
+
+/// ITU-R 601-2 luma in the fixed-point arithmetic of Pillow's `convert("L")`.
+fn luma([r, g, b]: [u8; 3]) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
+}
+
+/// A value of which the share `alpha` / 255 covers black, rounded.
+fn over_black(value: u8, alpha: u8) -> u8 {
+    ((u32::from(value) * u32::from(alpha) + 127) / 255) as u8
+}
+
+/// The channels of an image one after the other.
+fn planes(image: &RgbImage) -> Vec<u8> {
+    let (pixels, _) = image.as_raw().as_chunks::<3>();
+    (0..3)
+        .flat_map(|c| pixels.iter().map(move |pixel| pixel[c]))
+        .collect()
+}

@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod batch;
+mod dataset;
+pub mod digits;
+mod error;
+pub mod folder;
+pub mod idx;
+mod image_file;
+mod load;
+mod loader;
+mod normalize;
+mod prefetch;
+mod random;
+
+pub use batch::{Batch, MemoryFormat};
+pub use dataset::{Dataset, Splits};
+pub use error::{DataError, Result};
+pub use image_file::load_image;
+pub use load::{Progress, load};
+pub use loader::{DataLoader, DataLoaders, Epoch, LoaderConfig, LoadersConfig};
+pub use normalize::Normalize;
