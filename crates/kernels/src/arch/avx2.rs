@@ -107,6 +107,17 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    fn splat_bits(bits: u32) -> Self {
+        Self::splat(f32::from_bits(bits))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bits(self, p: *mut u32) {
+        // SAFETY: the caller's duty.
+        unsafe { self.store(p.cast()) }
+    }
+
+    #[inline(always)]
     fn lt(self, b: Self) -> __m256 {
         intrinsic!(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, b.0))
     }

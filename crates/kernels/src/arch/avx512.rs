@@ -117,6 +117,17 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    fn splat_bits(bits: u32) -> Self {
+        Self::splat(f32::from_bits(bits))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bits(self, p: *mut u32) {
+        // SAFETY: the caller's duty.
+        unsafe { self.store(p.cast()) }
+    }
+
+    #[inline(always)]
     fn lt(self, b: Self) -> __mmask16 {
         intrinsic!(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, b.0))
     }

@@ -90,6 +90,17 @@ impl Vector for f32x8 {
     }
 
     #[inline(always)]
+    fn splat_bits(bits: u32) -> Self {
+        f32x8::splat(f32::from_bits(bits))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bits(self, p: *mut u32) {
+        // SAFETY: the caller's duty.
+        unsafe { self.store(p.cast()) }
+    }
+
+    #[inline(always)]
     fn lt(self, b: Self) -> f32x8 {
         self.simd_lt(b)
     }

@@ -77,6 +77,17 @@ impl Vector for f64 {
     }
 
     #[inline(always)]
+    fn splat_bits(bits: u32) -> Self {
+        f64::from_bits(u64::from(bits))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bits(self, p: *mut u32) {
+        // SAFETY: the caller's duty.
+        unsafe { p.write(self.to_bits() as u32) }
+    }
+
+    #[inline(always)]
     fn lt(self, b: Self) -> bool {
         self < b
     }

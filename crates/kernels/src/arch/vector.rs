@@ -70,6 +70,15 @@ pub(crate) trait Vector: Copy {
     /// 2^self, for integers within the exponents of normal numbers.
     fn pow2(self) -> Self;
 
+    /// `bits` in every lane: to be selected and stored, not calculated with.
+    fn splat_bits(bits: u32) -> Self;
+    /// The low 32 bits of each lane.
+    ///
+    /// # Safety
+    ///
+    /// `p` must be valid for writing `LANES` elements; it need not be aligned beyond theirs.
+    unsafe fn store_bits(self, p: *mut u32);
+
     /// Ordered comparisons: false where either side is NaN.
     fn lt(self, b: Self) -> Self::Mask;
     fn le(self, b: Self) -> Self::Mask;

@@ -18,7 +18,7 @@ mod weight;
 pub use bias::backward_bias;
 pub use geometry::{Conv2dConfig, output_shape};
 pub use im2col::{col2im, im2col};
-pub(crate) use geometry::Geometry;
+pub(crate) use geometry::{Geometry, window_positions};
 
 use crate::arch::Isa;
 use crate::element::Element;

@@ -1,26 +1,24 @@
 //! The microkernel of sums along memory: a tile of inner products.
 //!
-//! `C[r][c] = sum over places p, lanes i of A[r][p][i] * B[c][p][i]`, where the lanes are contiguous
-//! in both. Each product of rows is held as a vector of partial sums, one a lane, so nothing is
-//! packed and nothing broadcast.
+//! `C[r][c] = sum over places p, lanes i of A[r][p][i] * B[c][p][i]`. Each product of rows is held
+//! as a vector of partial sums, one a lane, so nothing is broadcast. A is packed, since the rows of
+//! a tile often lie a power of two apart and would drive each other out of the cache; B is read
+//! where it lies.
 
 use super::microkernel::Microkernel;
 use crate::element::Element;
 
-/// One operand: rows of places of contiguous lanes.
-#[derive(Clone, Copy)]
-pub(crate) struct Lanes<T> {
-    pub(crate) pointer: *const T,
-    pub(crate) row_stride: usize,
-    /// Elements between places along the two axes.
-    pub(crate) place_strides: [usize; 2],
-}
-
 /// What to sum for one tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Dot<T> {
-    pub(crate) a: Lanes<T>,
-    pub(crate) b: Lanes<T>,
+    /// `[places][vectors][MR][LANES]`, zeros in rows and lanes that are not there.
+    pub(crate) a: *const T,
+    /// Elements between places of A along the two axes.
+    pub(crate) a_places: [usize; 2],
+    /// Rows of places of lanes; the lanes are contiguous.
+    pub(crate) b: *const T,
+    pub(crate) b_row_stride: usize,
+    pub(crate) b_places: [usize; 2],
     pub(crate) places: [usize; 2],
     pub(crate) lanes: usize,
     /// 1 to `MR`.
@@ -40,31 +38,21 @@ pub(crate) struct Dot<T> {
 #[inline(always)]
 pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot: &Dot<V::Elem>) {
     let mut sums = [[V::splat(V::Elem::ZERO); C]; R];
-    // Rows beyond the tile's repeat the last: read, but not written.
-    let mut a_rows = [0; R];
-    for (i, row) in a_rows.iter_mut().enumerate() {
-        *row = i.min(dot.rows - 1) * dot.a.row_stride;
-    }
     let rest = dot.lanes % V::LANES;
     for h in 0..dot.places[0] {
         for w in 0..dot.places[1] {
-            let at = |lanes: &Lanes<V::Elem>| {
-                let [height, width] = lanes.place_strides;
-                lanes.pointer.wrapping_add(h * height + w * width)
-            };
-            let (mut a, mut b) = (at(&dot.a), at(&dot.b));
+            let mut a = dot.a.wrapping_add(h * dot.a_places[0] + w * dot.a_places[1]);
+            let mut b = dot.b.wrapping_add(h * dot.b_places[0] + w * dot.b_places[1]);
             for _ in 0..dot.lanes / V::LANES {
                 // SAFETY: a whole vector of lanes is inside both operands.
-                unsafe { step::<V, R, C>(&mut sums, a, &a_rows, b, dot.b.row_stride, |p| V::load(p)) };
-                a = a.wrapping_add(V::LANES);
+                unsafe { step::<V, R, C>(&mut sums, a, b, dot.b_row_stride, |p| V::load(p)) };
+                a = a.wrapping_add(V::MR * V::LANES);
                 b = b.wrapping_add(V::LANES);
             }
             if rest > 0 {
-                // SAFETY: `rest` lanes are inside both operands.
+                // SAFETY: `rest` lanes are inside B, and A is padded to a whole vector.
                 unsafe {
-                    step::<V, R, C>(&mut sums, a, &a_rows, b, dot.b.row_stride, |p| {
-                        V::load_first(p, rest)
-                    });
+                    step::<V, R, C>(&mut sums, a, b, dot.b_row_stride, |p| V::load_first(p, rest));
                 }
             }
         }
@@ -81,12 +69,11 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
 ///
 /// # Safety
 ///
-/// `load` must be able to read from all `R` rows at `a` and all `C` rows at `b`.
+/// `R` vectors must be readable at `a`, and `load` must be able to read from `C` rows at `b`.
 #[inline(always)]
 unsafe fn step<V: Microkernel, const R: usize, const C: usize>(
     sums: &mut [[V; C]; R],
     a: *const V::Elem,
-    a_rows: &[usize; R],
     b: *const V::Elem,
     b_row_stride: usize,
     load: impl Fn(*const V::Elem) -> V,
@@ -95,8 +82,9 @@ unsafe fn step<V: Microkernel, const R: usize, const C: usize>(
     for (j, x) in row.iter_mut().enumerate() {
         *x = load(b.wrapping_add(j * b_row_stride));
     }
-    for (sums, offset) in sums.iter_mut().zip(a_rows) {
-        let y = load(a.wrapping_add(*offset));
+    for (i, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: one of the `R` vectors.
+        let y = unsafe { V::load(a.add(i * V::LANES)) };
         for (sum, &x) in sums.iter_mut().zip(&row) {
             *sum = y.mul_add(x, *sum);
         }

@@ -1,34 +1,70 @@
-//! The path for images that lie batch-last: nothing is packed.
+//! The path for images that lie batch-last: the images are read where they lie.
 //!
 //! An entry of the gradient is an inner product over the batch, which is contiguous, and over the
 //! places where its tap hits the image. The microkernel holds a tile of output by input channels.
+//! Only the output's gradient is packed, a block at a time, and serves all taps and input channels.
 
 use std::ops::Range;
 
 use super::super::geometry::Geometry;
-use crate::arch::{Isa, Kernel};
+use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
-use crate::gemm::{Dot, Lanes, Microkernel};
+use crate::gemm::blocked::TileSize;
+use crate::gemm::{Dot, Microkernel};
 use crate::parallel::{self, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
 /// Images that are summed at once.
-const IMAGES: usize = 64;
+const IMAGES: usize = 128;
 /// Images times places that are summed at once: the rows of a tile stay in the first cache while
 /// all input channels pass. Fewer, and adding up the lanes at the end of each tile would show.
 const BLOCK: usize = 1024;
-/// Elements of both operands that make a piece, at the least: they stay in the second cache while
-/// all taps pass.
-const PIECE: usize = 1 << 17;
-/// Elements of all copies of the gradient, at the most.
-const COPIES: usize = 1 << 21;
-/// Pieces from which on there is one for every thread, so that a job can take all taps of a piece.
-const MANY: usize = 16;
+/// Elements of both operands that make a piece of the sum, at the least.
+const PIECE: usize = 1 << 14;
+/// Elements of all copies of the gradient, one for each piece, at the most.
+const COPIES: usize = 1 << 17;
+/// Pieces, at the most.
+const MAX_PIECES: usize = 64;
+/// With fewer pieces than this, each tap of a piece is a job of its own.
+const FEW: usize = 4;
 
 /// Whether this path can run.
 pub(in super::super) fn can_run<T: Copy>(x: &TensorRef<'_, T>, dy: &TensorRef<'_, T>) -> bool {
     x.strides()[0] == 1 && dy.strides()[0] == 1
+}
+
+/// How the sum is cut. A *unit* is a row of places of up to `IMAGES` images.
+struct Cut {
+    units: usize,
+    /// Units that are summed at once: neighbouring rows of the same images.
+    block: usize,
+    pieces: usize,
+    /// Taps of a job.
+    taps: usize,
+}
+
+impl Cut {
+    fn new(geometry: &Geometry) -> Self {
+        let (rows, channels, taps) =
+            (geometry.group_outputs(), geometry.group_inputs(), geometry.taps());
+        let units = geometry.batch.div_ceil(IMAGES) * geometry.out_size[0];
+        let images = geometry.batch.min(IMAGES);
+        let unit = images * (rows * geometry.out_size[1] + channels * geometry.in_size[1]);
+        let copies = COPIES / (rows * channels * taps).max(1);
+        let pieces = (units * unit / PIECE).min(copies).min(units).clamp(1, MAX_PIECES);
+        Self {
+            units,
+            block: (BLOCK / (images * geometry.out_size[1]).max(1)).clamp(1, geometry.out_size[0]),
+            pieces,
+            taps: if pieces < FEW { 1 } else { taps },
+        }
+    }
+
+    fn piece(&self, index: usize) -> Range<usize> {
+        let size = self.units.div_ceil(self.pieces);
+        (index * size).min(self.units)..((index + 1) * size).min(self.units)
+    }
 }
 
 /// Computes the gradient, group by group, of operands for which [`can_run`] holds.
@@ -39,34 +75,36 @@ pub(in super::super) fn run<T: Element>(
     dy: &TensorRef<'_, T>,
     dw: &mut TensorMut<'_, T>,
 ) {
-    let (rows, channels, taps) = (geometry.group_outputs(), geometry.group_inputs(), geometry.taps());
-    let size = rows * channels * taps;
-    // A row of places of some images is the unit that pieces and blocks are made of.
-    let image_blocks = geometry.batch.div_ceil(IMAGES);
-    let units = image_blocks * geometry.out_size[0];
-    let images = geometry.batch.min(IMAGES);
-    let unit = images * (rows * geometry.out_size[1] + channels * geometry.in_size[1]);
-    let block = (BLOCK / (images * geometry.out_size[1]).max(1)).clamp(1, geometry.out_size[0]);
-    let pieces = (COPIES / size.max(1)).min(units * unit / PIECE).clamp(1, 4 * MANY);
-    let piece = units.div_ceil(pieces);
-    let tap_jobs = if pieces < MANY { taps } else { 1 };
-    let operations = size * geometry.batch * geometry.out_size[0] * geometry.out_size[1];
+    let cut = Cut::new(geometry);
+    let taps = geometry.taps();
+    let size = geometry.group_outputs() * geometry.group_inputs() * taps;
+    let tap_jobs = taps / cut.taps;
+    let [mr, _] = T::run(isa, TileSize);
+    let packed_rows = geometry.group_outputs().next_multiple_of(mr);
+    let packed_images = geometry.batch.min(IMAGES).next_multiple_of(MAX_LANES);
+    let packed = packed_rows * cut.block * geometry.out_size[1] * packed_images;
+    let places = geometry.out_size[0] * geometry.out_size[1];
     for group in 0..geometry.config.groups {
-        scratch::with(pieces * size, |sums: &mut [T]| {
+        scratch::with(cut.pieces * size, |sums: &mut [T]| {
             sums.fill(T::ZERO);
             let to = SharedMut::new(sums.as_mut_ptr());
-            parallel::for_each(pieces * tap_jobs, operations, |job| {
-                let (index, tap) = (job / tap_jobs, job % tap_jobs);
-                T::run(isa, Piece {
-                    geometry,
-                    x,
-                    dy,
-                    group,
-                    units: (index * piece).min(units)..((index + 1) * piece).min(units),
-                    block,
-                    taps: if tap_jobs == 1 { 0..taps } else { tap..tap + 1 },
-                    // SAFETY: each piece has `size` sums of its own, and each job its taps of them.
-                    to: unsafe { to.get().add(index * size) },
+            let operations = size * geometry.batch * places;
+            parallel::for_each(cut.pieces * tap_jobs, operations, |job| {
+                let (index, first) = (job / tap_jobs, job % tap_jobs * cut.taps);
+                scratch::with(packed, |packed| {
+                    T::run(isa, Piece {
+                        geometry,
+                        x,
+                        dy,
+                        group,
+                        units: cut.piece(index),
+                        block: cut.block,
+                        taps: first..first + cut.taps,
+                        packed,
+                        // SAFETY: each piece has `size` sums of its own, and each job its taps of
+                        // them.
+                        to: unsafe { to.get().add(index * size) },
+                    });
                 });
             });
             super::store(geometry, sums, group, dw);
@@ -81,9 +119,10 @@ struct Piece<'a, T> {
     dy: &'a TensorRef<'a, T>,
     group: usize,
     units: Range<usize>,
-    /// Units that are summed at once.
     block: usize,
     taps: Range<usize>,
+    /// Room for a block of the output's gradient.
+    packed: &'a mut [T],
     /// `[rows][taps][channels]`
     to: *mut T,
 }
@@ -92,73 +131,113 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) {
+    fn run<V: Microkernel<Elem = T>>(mut self) {
         let height = self.geometry.out_size[0];
         let mut unit = self.units.start;
         while unit < self.units.end {
             let (first, row) = (unit / height * IMAGES, unit % height);
-            let images = first..self.geometry.batch.min(first + IMAGES);
             let end = self.units.end.min(unit + self.block).min(unit - row + height);
+            let block = Block {
+                images: first..self.geometry.batch.min(first + IMAGES),
+                out_rows: row..row + (end - unit),
+            };
+            self.pack::<V>(&block);
             for tap in self.taps.clone() {
-                self.add::<V>(images.clone(), row..row + (end - unit), tap);
+                self.add::<V>(&block, tap);
             }
             unit = end;
         }
     }
 }
 
-impl<T: Element> Piece<'_, T> {
-    /// Adds the products of some images and rows of places by one tap.
+/// What is summed at once: some rows of places of some images.
+struct Block {
+    images: Range<usize>,
+    out_rows: Range<usize>,
+}
+
+impl Block {
+    /// Elements of one place of a packed panel.
     #[inline(always)]
-    fn add<V: Microkernel<Elem = T>>(&self, images: Range<usize>, out_rows: Range<usize>, tap: usize) {
+    fn place<V: Microkernel>(&self) -> usize {
+        self.images.len().div_ceil(V::LANES) * V::MR * V::LANES
+    }
+}
+
+impl<T: Element> Piece<'_, T> {
+    /// Packs the output's gradient: `[panels][places][vectors][MR][LANES]`.
+    #[inline(always)]
+    fn pack<V: Microkernel<Elem = T>>(&mut self, block: &Block) {
+        let (rows, width) = (self.geometry.group_outputs(), self.geometry.out_size[1]);
+        let strides = self.dy.strides();
+        let images = block.images.len();
+        let mut vectors = self.packed.chunks_exact_mut(V::LANES);
+        for panel in (0..rows).step_by(V::MR) {
+            for h in block.out_rows.clone() {
+                for w in 0..width {
+                    let place = block.images.start + h * strides[2] + w * strides[3];
+                    for image in (0..images).step_by(V::LANES) {
+                        for (row, to) in (panel..).zip(vectors.by_ref().take(V::MR)) {
+                            let channel = self.group * rows + row;
+                            let from = place + image + channel * strides[1];
+                            let lanes = V::LANES.min(images - image);
+                            let vector = if row < rows {
+                                // SAFETY: channel, place and images are inside `dy`, batch-last.
+                                unsafe { V::load_first(self.dy.as_ptr().add(from), lanes) }
+                            } else {
+                                V::splat(T::ZERO)
+                            };
+                            vector.write_to(to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the products of a block by one tap.
+    #[inline(always)]
+    fn add<V: Microkernel<Elem = T>>(&self, block: &Block, tap: usize) {
         let Geometry { kernel, out_size, config, .. } = *self.geometry;
         let (rows, channels) = (self.geometry.group_outputs(), self.geometry.group_inputs());
         let tap_at = [tap / kernel[1], tap % kernel[1]];
-        let (out_h, out_w) = (
-            self.hits(0, out_rows, tap_at[0]),
-            self.hits(1, 0..out_size[1], tap_at[1]),
-        );
+        let out_h = self.hits(0, block.out_rows.clone(), tap_at[0]);
+        let out_w = self.hits(1, 0..out_size[1], tap_at[1]);
         if out_h.is_empty() || out_w.is_empty() {
             return;
         }
         // Both are inside the image, since the tap hits it.
         let in_h = self.geometry.input_at(0, out_h.start, tap_at[0]) as usize;
         let in_w = self.geometry.input_at(1, out_w.start, tap_at[1]) as usize;
-        let (xs, ys) = (self.x.strides(), self.dy.strides());
+        let strides = self.x.strides();
+        let a_place = block.place::<V>();
+        let a_row = out_size[1] * a_place;
+        let first = (out_h.start - block.out_rows.start) * a_row + out_w.start * a_place;
         let columns = self.geometry.taps() * channels;
         for row in (0..rows).step_by(V::MR) {
-            let from = images.start + (self.group * rows + row) * ys[1];
-            let a = Lanes {
-                pointer: self
-                    .dy
-                    .as_ptr()
-                    .wrapping_add(from + out_h.start * ys[2] + out_w.start * ys[3]),
-                row_stride: ys[1],
-                place_strides: [ys[2], ys[3]],
-            };
+            let panel = row / V::MR * block.out_rows.len() * a_row;
+            let a = self.packed[panel + first..].as_ptr();
             for channel in (0..channels).step_by(V::NV) {
-                let from = images.start + (self.group * channels + channel) * xs[1];
-                let b = Lanes {
-                    pointer: self.x.as_ptr().wrapping_add(from + in_h * xs[2] + in_w * xs[3]),
-                    row_stride: xs[1],
-                    // Along an axis of one place the stride does not matter and may be huge.
-                    place_strides: [
-                        xs[2].saturating_mul(config.stride[0]),
-                        xs[3].saturating_mul(config.stride[1]),
-                    ],
-                };
+                let from = block.images.start + (self.group * channels + channel) * strides[1];
                 let dot = Dot {
                     a,
-                    b,
+                    a_places: [a_row, a_place],
+                    b: self.x.as_ptr().wrapping_add(from + in_h * strides[2] + in_w * strides[3]),
+                    b_row_stride: strides[1],
+                    // Along an axis of one place the stride does not matter and may be huge.
+                    b_places: [
+                        strides[2].saturating_mul(config.stride[0]),
+                        strides[3].saturating_mul(config.stride[1]),
+                    ],
                     places: [out_h.len(), out_w.len()],
-                    lanes: images.len(),
+                    lanes: block.images.len(),
                     rows: V::MR.min(rows - row),
                     columns: V::NV.min(channels - channel),
                     c: self.to.wrapping_add(row * columns + tap * channels + channel),
                     c_row_stride: columns,
                 };
-                // SAFETY: channels, places and images are inside the views, which lie batch-last;
-                // the sums of this piece and tap are this job's.
+                // SAFETY: channels, places and images are inside `x`, which lies batch-last, and
+                // inside the packed block; the sums of this piece and tap are this job's.
                 unsafe { V::dot(&dot) };
             }
         }
