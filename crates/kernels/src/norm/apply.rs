@@ -1,0 +1,187 @@
+//! Functions of each value and of some numbers of its channel.
+
+use super::ChannelLayout;
+use crate::arch::{Isa, Kernel, Microkernel, Vector};
+use crate::element::Element;
+use crate::elementwise::lanes::{load, store};
+use crate::parallel::{self, SharedMut};
+use crate::scratch;
+
+/// A function of `N` numbers of a channel and of `IN` values. Implement as `#[inline(always)]`.
+pub(super) trait ChannelOp<T: Element, const N: usize, const IN: usize>: Copy + Sync {
+    fn apply<V: Vector<Elem = T>>(self, numbers: [V; N], x: [V; IN]) -> V;
+}
+
+/// `(x - mean) * scale + shift`: no digit of a mean that is large beside the deviations is lost to
+/// the rounding of the scale.
+#[derive(Clone, Copy)]
+pub(super) struct Transform;
+
+impl<T: Element> ChannelOp<T, 3, 1> for Transform {
+    #[inline(always)]
+    fn apply<V: Vector<Elem = T>>(self, [mean, scale, shift]: [V; 3], [x]: [V; 1]) -> V {
+        x.sub(mean).mul_add(scale, shift)
+    }
+}
+
+/// `(x - mean) * of_x + dy * scale + shift`
+#[derive(Clone, Copy)]
+pub(super) struct Backward;
+
+impl<T: Element> ChannelOp<T, 4, 2> for Backward {
+    #[inline(always)]
+    fn apply<V: Vector<Elem = T>>(self, numbers: [V; 4], [x, dy]: [V; 2]) -> V {
+        let [mean, of_x, scale, shift] = numbers;
+        x.sub(mean).mul_add(of_x, dy.mul_add(scale, shift))
+    }
+}
+
+/// `dy * scale`
+#[derive(Clone, Copy)]
+pub(super) struct Scale;
+
+impl<T: Element> ChannelOp<T, 1, 1> for Scale {
+    #[inline(always)]
+    fn apply<V: Vector<Elem = T>>(self, [scale]: [V; 1], [dy]: [V; 1]) -> V {
+        dy.mul(scale)
+    }
+}
+
+/// Elements of a job.
+const CHUNK: usize = 1 << 15;
+
+/// Sets `y` to `op` of the numbers of each channel and of the `inputs`, all of `layout`'s size.
+pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
+    layout: ChannelLayout,
+    op: O,
+    numbers: impl Fn(usize) -> [T; N],
+    inputs: [&[T]; IN],
+    y: &mut [T],
+) where
+    T: Element,
+    O: ChannelOp<T, N, IN>,
+{
+    let ChannelLayout { outer, channels, inner } = layout;
+    let len = y.len();
+    if len == 0 {
+        return;
+    }
+    let isa = Isa::current();
+    let period = if inner == 1 { layout.period() } else { channels };
+    scratch::with(N * period, |table: &mut [T]| {
+        for channel in 0..channels {
+            for (row, number) in table.chunks_exact_mut(period).zip(numbers(channel)) {
+                for place in row[channel..].iter_mut().step_by(channels) {
+                    *place = number;
+                }
+            }
+        }
+        let table = &*table;
+        let y = SharedMut::new(y.as_mut_ptr());
+        // `start..end` of each job, in elements.
+        let run = |start: usize, end: usize, segments: Segments| {
+            let x = inputs.map(|x| &x[start..end]);
+            // SAFETY: jobs are given parts of `y` that do not meet.
+            let y =
+                unsafe { std::slice::from_raw_parts_mut(y.get().add(start), end - start) };
+            T::run(isa, Apply { op, table, period, segments, x, y });
+        };
+        if inner == 1 {
+            let step = (CHUNK / period).max(1) * period;
+            parallel::for_each(len.div_ceil(step), len, |job| {
+                run(job * step, len.min((job + 1) * step), Segments::Periodic);
+            });
+        } else if inner >= CHUNK {
+            let parts = inner.div_ceil(CHUNK);
+            parallel::for_each(outer * channels * parts, len, |job| {
+                let (segment, part) = (job / parts, job % parts);
+                let start = segment * inner + part * CHUNK;
+                let end = (segment * inner + inner).min(start + CHUNK);
+                run(start, end, Segments::Whole { channel: segment % channels, len: CHUNK });
+            });
+        } else {
+            let group = CHUNK / inner;
+            parallel::for_each((outer * channels).div_ceil(group), len, |job| {
+                let first = job * group;
+                let end = len.min((first + group) * inner);
+                run(first * inner, end, Segments::Whole { channel: first % channels, len: inner });
+            });
+        }
+    });
+}
+
+/// How the channels of a chunk follow each other.
+#[derive(Clone, Copy)]
+enum Segments {
+    /// `len` values of one channel, then of the next; the first is `channel`.
+    Whole { channel: usize, len: usize },
+    /// One value of each, from the first.
+    Periodic,
+}
+
+struct Apply<'a, T, O, const N: usize, const IN: usize> {
+    op: O,
+    /// `[N][period]`
+    table: &'a [T],
+    period: usize,
+    segments: Segments,
+    x: [&'a [T]; IN],
+    y: &'a mut [T],
+}
+
+impl<T, O, const N: usize, const IN: usize> Kernel<T> for Apply<'_, T, O, N, IN>
+where
+    T: Element,
+    O: ChannelOp<T, N, IN>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) {
+        let Self { op, table, period, segments, x, y } = self;
+        match segments {
+            Segments::Whole { mut channel, len } => {
+                for (i, y) in y.chunks_mut(len).enumerate() {
+                    let mut numbers = [V::splat(T::ZERO); N];
+                    for (j, number) in numbers.iter_mut().enumerate() {
+                        *number = V::splat(table[j * period + channel]);
+                    }
+                    let whole = y.len() - y.len() % V::LANES;
+                    let mut values = [V::splat(T::ZERO); IN];
+                    for j in (0..whole).step_by(V::LANES) {
+                        for (value, x) in values.iter_mut().zip(&x) {
+                            // SAFETY: `x` is as long as `y`, and this is a whole vector of it.
+                            *value = unsafe { V::load(x.as_ptr().add(i * len + j)) };
+                        }
+                        // SAFETY: `j + LANES <= whole`.
+                        unsafe { op.apply(numbers, values).store(y.as_mut_ptr().add(j)) };
+                    }
+                    if whole < y.len() {
+                        let y = &mut y[whole..];
+                        for (value, x) in values.iter_mut().zip(&x) {
+                            *value = V::from_partial(&x[i * len + whole..][..y.len()], T::ZERO);
+                        }
+                        op.apply(numbers, values).write_partial(y);
+                    }
+                    channel = (channel + 1) % period;
+                }
+            }
+            Segments::Periodic => {
+                for (i, y) in y.chunks_mut(period).enumerate() {
+                    for (j, y) in y.chunks_mut(V::LANES).enumerate() {
+                        let mut numbers = [V::splat(T::ZERO); N];
+                        for (k, number) in numbers.iter_mut().enumerate() {
+                            *number = V::from_slice(&table[k * period + j * V::LANES..]);
+                        }
+                        let at = i * period + j * V::LANES;
+                        let mut values = [V::splat(T::ZERO); IN];
+                        for (value, x) in values.iter_mut().zip(&x) {
+                            *value = load(&x[at..][..y.len()], T::ZERO);
+                        }
+                        store(op.apply(numbers, values), y);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Batch normalisation (Ioffe and Szegedy, 2015): statistics, the transformation, its gradients.
+//!
+//! `x` is contiguous, as `[outer][channels][inner]`: NCHW with the batch outside and the image
+//! inside, channels-last with `inner` 1, batch-last with `outer` 1.
+
+mod apply;
+mod sums;
+
+use crate::arch::MAX_LANES;
+use crate::element::Element;
+use crate::error::{Result, ShapeError, check_len};
+use apply::{Backward, Scale, Transform, each_channel};
+use sums::{Gradient, Moments};
+
+/// Where the channels of `x` lie: `[outer][channels][inner]`, contiguous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelLayout {
+    /// NCHW: the batch. Channels-last: batch * height * width. Batch-last: 1.
+    pub outer: usize,
+    /// Channels.
+    pub channels: usize,
+    /// NCHW: height * width. Channels-last: 1. Batch-last: height * width * batch.
+    pub inner: usize,
+}
+
+impl ChannelLayout {
+    /// Values of each channel.
+    fn count(&self) -> usize {
+        self.outer * self.inner
+    }
+
+    /// With `inner` 1, channels are neighbours. Whole vectors of them then repeat after this many
+    /// elements: the least common multiple of channels and lanes.
+    fn period(&self) -> usize {
+        let common = self.channels.trailing_zeros().min(MAX_LANES.trailing_zeros());
+        self.channels * (MAX_LANES >> common)
+    }
+
+    /// Checks the lengths of arguments of `[outer][channels][inner]` and of `[channels]`.
+    fn check(
+        &self,
+        op: &'static str,
+        whole: &[(&str, usize)],
+        of_channels: &[(&str, usize)],
+    ) -> Result<()> {
+        let Self { outer, channels, inner } = *self;
+        let elements = outer.checked_mul(inner).and_then(|count| count.checked_mul(channels));
+        let elements = elements.ok_or_else(|| {
+            let got = format!("[{outer}][{channels}][{inner}]");
+            ShapeError::new(op, "layout", "sizes whose product fits in usize", got)
+        })?;
+        for &(name, len) in whole {
+            check_len(op, name, elements, len)?;
+        }
+        for &(name, len) in of_channels {
+            check_len(op, name, channels, len)?;
+        }
+        Ok(())
+    }
+}
+
+/// A normalisation: what is known of each channel.
+///
+/// ```
+/// use topedge_kernels::norm::{BatchNorm, ChannelLayout, batch_stats, normalize};
+///
+/// // One channel of four values, in training.
+/// let layout = ChannelLayout { outer: 1, channels: 1, inner: 4 };
+/// let x = [1.0f32, 2.0, 3.0, 4.0];
+/// let (mut mean, mut var, mut y) = ([0.0], [0.0], [0.0; 4]);
+/// batch_stats(&x, layout, &mut mean, &mut var)?;
+/// assert_eq!((mean, var), ([2.5], [1.25]));
+/// let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &[1.0], eps: 1e-5 };
+/// normalize(&x, &norm, &[0.0], &mut y)?;
+/// assert!((y[3] - 1.3416).abs() < 1e-4);
+/// # Ok::<(), topedge_kernels::ShapeError>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNorm<'a, T> {
+    /// Where the channels of `x`, and of everything of its size, lie.
+    pub layout: ChannelLayout,
+    /// The mean of each channel: of the batch in training, the running one in evaluation.
+    pub mean: &'a [T],
+    /// The variance of each channel: the biased one of the batch, or the running one.
+    pub var: &'a [T],
+    /// What each normalised channel is multiplied by.
+    pub gamma: &'a [T],
+    /// Added to the variance.
+    pub eps: T,
+}
+
+impl<T: Element> BatchNorm<'_, T> {
+    /// `1 / sqrt(var + eps)`
+    fn inverse_std(&self, channel: usize) -> f64 {
+        1.0 / (self.var[channel].to_f64() + self.eps.to_f64()).sqrt()
+    }
+
+    fn check(
+        &self,
+        op: &'static str,
+        whole: &[(&str, usize)],
+        of_channels: &[(&str, usize)],
+    ) -> Result<()> {
+        self.layout.check(op, whole, of_channels)?;
+        let own = [
+            ("mean", self.mean.len()),
+            ("var", self.var.len()),
+            ("gamma", self.gamma.len()),
+        ];
+        self.layout.check(op, &[], &own)
+    }
+}
+
+/// The mean and the biased variance of each channel; NaN if a channel has no values.
+///
+/// Accurate also where the mean is large beside the standard deviation: each block of some thousand
+/// values is passed over twice, in cache, and blocks are combined as in Chan, Golub and LeVeque,
+/// "Algorithms for Computing the Sample Variance" (1983).
+///
+/// # Errors
+///
+/// If the lengths are others than `layout` says.
+pub fn batch_stats<T: Element>(
+    x: &[T],
+    layout: ChannelLayout,
+    mean: &mut [T],
+    var: &mut [T],
+) -> Result<()> {
+    let of_channels = [("mean", mean.len()), ("var", var.len())];
+    layout.check("batch_stats", &[("x", x.len())], &of_channels)?;
+    sums::reduce(Moments, [x], layout, |channel, [count, sum, squares]| {
+        mean[channel] = T::from_f64(sum / count);
+        var[channel] = T::from_f64(squares / count);
+    });
+    Ok(())
+}
+
+/// `y = (x - mean) / sqrt(var + eps) * gamma + beta`, channel by channel.
+///
+/// # Errors
+///
+/// If the lengths are others than the layout says.
+pub fn normalize<T: Element>(
+    x: &[T],
+    norm: &BatchNorm<'_, T>,
+    beta: &[T],
+    y: &mut [T],
+) -> Result<()> {
+    norm.check("normalize", &[("x", x.len()), ("y", y.len())], &[("beta", beta.len())])?;
+    let numbers = |channel: usize| {
+        let scale = norm.gamma[channel].to_f64() * norm.inverse_std(channel);
+        [norm.mean[channel], T::from_f64(scale), beta[channel]]
+    };
+    each_channel(norm.layout, Transform, numbers, [x], y);
+    Ok(())
+}
+
+/// The gradients of [`normalize`] after [`batch_stats`] of the same `x`, through the statistics:
+/// `dbeta = sum(dy)`, `dgamma = sum(dy * xhat)`, and
+/// `dx = gamma / sqrt(var + eps) * (dy - dbeta / count - xhat * dgamma / count)`, where `xhat` is the
+/// normalised `x` and `count` the number of values of a channel.
+///
+/// # Errors
+///
+/// If the lengths are others than the layout says.
+pub fn backward_train<T: Element>(
+    x: &[T],
+    dy: &[T],
+    norm: &BatchNorm<'_, T>,
+    dx: &mut [T],
+    dgamma: &mut [T],
+    dbeta: &mut [T],
+) -> Result<()> {
+    let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
+    let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
+    norm.check("batch norm backward_train", &whole, &of_channels)?;
+    sums::reduce(Gradient { mean: norm.mean }, [x, dy], norm.layout, |channel, [_, sum, dot]| {
+        dbeta[channel] = T::from_f64(sum);
+        dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
+    });
+    let count = norm.layout.count() as f64;
+    let (dgamma, dbeta) = (&*dgamma, &*dbeta);
+    let numbers = |channel: usize| {
+        let inverse_std = norm.inverse_std(channel);
+        let scale = norm.gamma[channel].to_f64() * inverse_std;
+        let of_x = -scale * inverse_std * dgamma[channel].to_f64() / count;
+        let shift = -scale * dbeta[channel].to_f64() / count;
+        [norm.mean[channel], T::from_f64(of_x), T::from_f64(scale), T::from_f64(shift)]
+    };
+    each_channel(norm.layout, Backward, numbers, [x, dy], dx);
+    Ok(())
+}
+
+/// The gradients of [`normalize`] with statistics that do not depend on `x`, as in evaluation:
+/// `dbeta = sum(dy)`, `dgamma = sum(dy * xhat)`, `dx = gamma / sqrt(var + eps) * dy`.
+///
+/// # Errors
+///
+/// If the lengths are others than the layout says.
+pub fn backward_eval<T: Element>(
+    x: &[T],
+    dy: &[T],
+    norm: &BatchNorm<'_, T>,
+    dx: &mut [T],
+    dgamma: &mut [T],
+    dbeta: &mut [T],
+) -> Result<()> {
+    let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
+    let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
+    norm.check("batch norm backward_eval", &whole, &of_channels)?;
+    sums::reduce(Gradient { mean: norm.mean }, [x, dy], norm.layout, |channel, [_, sum, dot]| {
+        dbeta[channel] = T::from_f64(sum);
+        dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
+    });
+    let numbers =
+        |channel: usize| [T::from_f64(norm.gamma[channel].to_f64() * norm.inverse_std(channel))];
+    each_channel(norm.layout, Scale, numbers, [dy], dx);
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! What happens in a fit, in order, and how a callback changes its course.
+//!
+//! ```text
+//! fit       before_fit
+//! epoch       before_epoch
+//! train         before_train
+//! batch           before_batch  after_pred  after_loss
+//! backward          before_backward  after_backward
+//! step              before_step  after_step
+//! batch           after_batch
+//! train         after_train
+//! validate      before_validate
+//! batch           before_batch  after_pred  after_loss  after_batch
+//! validate      after_validate
+//! epoch       after_epoch
+//! fit       after_fit
+//! ```
+//!
+//! A stage that is cancelled ends at once; its `after_cancel_..` runs, then its `after_..`.
+
+use std::any::{Any, TypeId};
+
+use super::state::State;
+use crate::error::Error;
+
+/// What an event returns: `Err` to leave the course of events.
+pub type Flow = Result<(), Interrupt>;
+
+/// Why the course of events is left.
+#[derive(Debug)]
+pub enum Interrupt {
+    /// A stage is to end early; training goes on after it.
+    Cancel(Cancel),
+    /// Training ends with an error.
+    Error(Error),
+}
+
+/// The stage that is to end early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cancel {
+    /// The optimiser's step.
+    Step,
+    /// The backward pass.
+    Backward,
+    /// The batch.
+    Batch,
+    /// The training pass of the epoch.
+    Train,
+    /// The validation pass of the epoch.
+    Validate,
+    /// The epoch.
+    Epoch,
+    /// The whole fit.
+    Fit,
+}
+
+impl<E: Into<Error>> From<E> for Interrupt {
+    fn from(error: E) -> Self {
+        Interrupt::Error(error.into())
+    }
+}
+
+impl From<Cancel> for Interrupt {
+    fn from(cancel: Cancel) -> Self {
+        Interrupt::Cancel(cancel)
+    }
+}
+
+/// Something that takes part in training: it may look at everything in the [`State`] at each
+/// event, change it, and cancel what comes.
+///
+/// ```
+/// use topedge_nn::{Callback, Cancel, Flow, State};
+///
+/// /// Ends the fit once the smoothed loss is small.
+/// struct GoodEnough(f64);
+///
+/// impl Callback for GoodEnough {
+///     fn name(&self) -> &'static str {
+///         "good_enough"
+///     }
+///     fn after_batch(&mut self, state: &mut State) -> Flow {
+///         if state.smoothed_loss.is_some_and(|loss| loss < self.0) {
+///             return Err(Cancel::Fit.into());
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+#[allow(unused_variables)]
+pub trait Callback: Any + Send {
+    /// The name to find it by, the type's in snake case: `recorder`.
+    fn name(&self) -> &'static str;
+
+    /// The types of callbacks that are to run before this one, if they are there. What is not
+    /// said so runs in the order in which it was added.
+    fn run_after(&self) -> Vec<TypeId> {
+        vec![]
+    }
+
+    /// The types of callbacks that are to run after this one, if they are there.
+    fn run_before(&self) -> Vec<TypeId> {
+        vec![]
+    }
+
+    /// Before anything.
+    fn before_fit(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// Before the training pass of an epoch.
+    fn before_epoch(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// Before the first training batch.
+    fn before_train(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// Before a batch, in training and validation; input and labels are there.
+    fn before_batch(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// The prediction is there.
+    fn after_pred(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// The loss is there. In training, it may be replaced here.
+    fn after_loss(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// Before gradients are computed.
+    fn before_backward(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After [`Cancel::Backward`].
+    fn after_cancel_backward(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// The gradients are there.
+    fn after_backward(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// Before the optimiser changes the parameters.
+    fn before_step(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After [`Cancel::Step`].
+    fn after_cancel_step(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// The parameters have changed; the gradients are still there.
+    fn after_step(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After [`Cancel::Batch`].
+    fn after_cancel_batch(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After a batch, in training and validation.
+    fn after_batch(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After [`Cancel::Train`].
+    fn after_cancel_train(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After the last training batch of an epoch.
+    fn after_train(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// Before the first validation batch.
+    fn before_validate(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After [`Cancel::Validate`].
+    fn after_cancel_validate(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After the last validation batch.
+    fn after_validate(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After [`Cancel::Epoch`].
+    fn after_cancel_epoch(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After an epoch.
+    fn after_epoch(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After [`Cancel::Fit`].
+    fn after_cancel_fit(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// After everything.
+    fn after_fit(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+}
+
+/// One of the events of [`Callback`].
+pub(super) type Event = fn(&mut dyn Callback, &mut State) -> Flow;
+
+/// A part of training that can be cancelled, and its events.
+pub(super) struct Stage {
+    pub(super) before: Event,
+    pub(super) cancel: Cancel,
+    pub(super) after_cancel: Event,
+    pub(super) after: Event,
+}
+
+pub(super) const FIT: Stage = Stage {
+    before: Callback::before_fit,
+    cancel: Cancel::Fit,
+    after_cancel: Callback::after_cancel_fit,
+    after: Callback::after_fit,
+};
+
+pub(super) const EPOCH: Stage = Stage {
+    before: Callback::before_epoch,
+    cancel: Cancel::Epoch,
+    after_cancel: Callback::after_cancel_epoch,
+    after: Callback::after_epoch,
+};
+
+pub(super) const TRAIN: Stage = Stage {
+    before: Callback::before_train,
+    cancel: Cancel::Train,
+    after_cancel: Callback::after_cancel_train,
+    after: Callback::after_train,
+};
+
+pub(super) const VALIDATE: Stage = Stage {
+    before: Callback::before_validate,
+    cancel: Cancel::Validate,
+    after_cancel: Callback::after_cancel_validate,
+    after: Callback::after_validate,
+};
+
+pub(super) const BATCH: Stage = Stage {
+    before: Callback::before_batch,
+    cancel: Cancel::Batch,
+    after_cancel: Callback::after_cancel_batch,
+    after: Callback::after_batch,
+};
+
+pub(super) const BACKWARD: Stage = Stage {
+    before: Callback::before_backward,
+    cancel: Cancel::Backward,
+    after_cancel: Callback::after_cancel_backward,
+    after: Callback::after_backward,
+};
+
+pub(super) const STEP: Stage = Stage {
+    before: Callback::before_step,
+    cancel: Cancel::Step,
+    after_cancel: Callback::after_cancel_step,
+    after: Callback::after_step,
+};

@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod callbacks;
+mod checkpoint;
+mod context;
+mod error;
+mod file;
+mod init;
+pub mod layers;
+mod learner;
+pub mod losses;
+pub mod metrics;
+mod module;
+mod nets;
+pub mod optim;
+mod schedule;
+mod state_dict;
+
+pub use checkpoint::Checkpoint;
+pub use context::{Context, Observed, Observer};
+pub use error::{Error, Result};
+pub use file::atomic_write;
+pub use init::Init;
+pub use learner::{Callback, Cancel, EpochRow, Flow, Interrupt, Learner, State};
+pub use module::{
+    Item, ItemMut, Module, Parameter, ParameterKind, describe, for_each_parameter_mut,
+    parameter_count, parameters, walk, walk_mut, zero_grad,
+};
+pub use nets::{Net, NetConfig};
+pub use schedule::{Schedule, one_cycle};
+pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};

@@ -1,0 +1,264 @@
+//! What a layer is, and how to go through the parameters of a network.
+
+use topedge_autograd::{Float, Tensor};
+
+use crate::context::Context;
+use crate::error::Result;
+
+/// A layer, or a network of them.
+///
+/// What it owns it shows in [`visit`](Module::visit) and [`visit_mut`](Module::visit_mut), under
+/// PyTorch's names: optimisers, state dicts and summaries all go through these two.
+///
+/// ```
+/// use topedge_autograd::Tensor;
+/// use topedge_nn::{Context, Item, ItemMut, Module, Parameter, ParameterKind, Result};
+///
+/// /// `y = scale * x`, with one scale for everything.
+/// struct Scale {
+///     scale: Parameter,
+/// }
+///
+/// impl Module for Scale {
+///     fn kind(&self) -> &'static str {
+///         "Scale"
+///     }
+///     fn forward(&mut self, x: &Tensor, _: &mut Context<'_>) -> Result<Tensor> {
+///         Ok(x.mul(&self.scale.value)?)
+///     }
+///     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+///         Ok(input.to_vec())
+///     }
+///     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a>)) {
+///         f("scale", Item::Parameter(&self.scale));
+///     }
+///     fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(&str, ItemMut<'a>)) {
+///         f("scale", ItemMut::Parameter(&mut self.scale));
+///     }
+/// }
+///
+/// let mut layer = Scale { scale: Parameter::new(Tensor::ones(&[1]), ParameterKind::Weight) };
+/// let y = layer.forward(&Tensor::ones(&[2, 3]), &mut Context::eval())?;
+/// assert_eq!(y.shape(), [2, 3]);
+/// # Ok::<(), topedge_nn::Error>(())
+/// ```
+pub trait Module<T: Float = f32>: Send {
+    /// The name of the layer's type, as PyTorch has it: `Conv2d`.
+    fn kind(&self) -> &'static str;
+
+    /// The layer's configuration in words, as PyTorch prints it between the brackets.
+    fn config(&self) -> String {
+        String::new()
+    }
+
+    /// The output for `x`. Containers call their layers through [`Context::call`].
+    ///
+    /// # Errors
+    ///
+    /// When `x` has a shape that the layer cannot take.
+    fn forward(&mut self, x: &Tensor<T>, cx: &mut Context<'_, T>) -> Result<Tensor<T>>;
+
+    /// The shape of the output for an input of shape `input`.
+    ///
+    /// # Errors
+    ///
+    /// When the layer cannot take such an input.
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
+
+    /// Calls `f` with the name of each thing that the layer owns directly: its parameters, then
+    /// its buffers, then its sublayers.
+    fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {
+        let _ = f;
+    }
+
+    /// As [`visit`](Module::visit), in the same order, to change them.
+    fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(&str, ItemMut<'a, T>)) {
+        let _ = f;
+    }
+}
+
+/// Something that a layer owns.
+#[allow(missing_debug_implementations)]
+pub enum Item<'a, T: Float = f32> {
+    /// What training changes.
+    Parameter(&'a Parameter<T>),
+    /// Values that belong to the layer's state but are not trained: running statistics.
+    Buffer(&'a [T]),
+    /// A count that belongs to the layer's state.
+    Counter(u64),
+    /// A layer inside this one.
+    Module(&'a dyn Module<T>),
+}
+
+/// Something that a layer owns, to be changed.
+#[allow(missing_debug_implementations)]
+pub enum ItemMut<'a, T: Float = f32> {
+    /// What training changes.
+    Parameter(&'a mut Parameter<T>),
+    /// Values that belong to the layer's state but are not trained: running statistics.
+    Buffer(&'a mut [T]),
+    /// A count that belongs to the layer's state.
+    Counter(&'a mut u64),
+    /// A layer inside this one.
+    Module(&'a mut dyn Module<T>),
+}
+
+/// A tensor that is trained: a leaf of the tape, which collects its gradient.
+#[derive(Clone, Debug)]
+pub struct Parameter<T: Float = f32> {
+    /// The values, and the gradient with them.
+    pub value: Tensor<T>,
+    /// What the parameter is for.
+    pub kind: ParameterKind,
+}
+
+impl<T: Float> Parameter<T> {
+    /// A parameter that starts as `value`.
+    pub fn new(value: Tensor<T>, kind: ParameterKind) -> Self {
+        Parameter {
+            value: value.requires_grad(),
+            kind,
+        }
+    }
+}
+
+/// What a parameter is for. Weight decay is for weights alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParameterKind {
+    /// A weight, which multiplies inputs.
+    Weight,
+    /// A bias, which is added.
+    Bias,
+    /// Scale or shift of a normalisation.
+    Norm,
+}
+
+/// Kind and configuration of a layer, as in `Dropout(p=0.5)`.
+pub fn describe<T: Float>(module: &dyn Module<T>) -> String {
+    format!("{}({})", module.kind(), module.config())
+}
+
+/// Calls `f` with everything in `module`, sublayers before what they hold, each with its path:
+/// names joined by dots, as in PyTorch's `state_dict`.
+pub fn walk<'a, T: Float>(module: &'a dyn Module<T>, f: &mut dyn FnMut(&str, Item<'a, T>)) {
+    fn step<'a, T: Float>(
+        module: &'a dyn Module<T>,
+        path: &mut String,
+        f: &mut dyn FnMut(&str, Item<'a, T>),
+    ) {
+        module.visit(&mut |name, item| {
+            let parent = push(path, name);
+            match item {
+                Item::Module(child) => {
+                    f(path, Item::Module(child));
+                    step(child, path, f);
+                }
+                item => f(path, item),
+            }
+            path.truncate(parent);
+        });
+    }
+    step(module, &mut String::new(), f);
+}
+
+/// Calls `f` with everything in `module` that can be changed, each with its path, in the order of
+/// [`walk`].
+pub fn walk_mut<'a, T: Float>(
+    module: &'a mut dyn Module<T>,
+    f: &mut dyn FnMut(&str, ItemMut<'a, T>),
+) {
+    fn step<'a, T: Float>(
+        module: &'a mut dyn Module<T>,
+        path: &mut String,
+        f: &mut dyn FnMut(&str, ItemMut<'a, T>),
+    ) {
+        module.visit_mut(&mut |name, item| {
+            let parent = push(path, name);
+            match item {
+                ItemMut::Module(child) => step(child, path, f),
+                item => f(path, item),
+            }
+            path.truncate(parent);
+        });
+    }
+    step(module, &mut String::new(), f);
+}
+
+/// Appends a step to a path; returns the length to truncate it to afterwards.
+pub(crate) fn push(path: &mut String, name: &str) -> usize {
+    let parent = path.len();
+    if parent > 0 {
+        path.push('.');
+    }
+    path.push_str(name);
+    parent
+}
+
+/// The parameters of `module` with their paths.
+///
+/// ```
+/// use rand::SeedableRng;
+/// use topedge_nn::layers::{Linear, LinearConfig, Sequential};
+///
+/// let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
+/// let net: Sequential = Sequential::new().push(Linear::new(3, 2, &LinearConfig::default(), &mut rng)?);
+/// let names: Vec<_> = topedge_nn::parameters(&net).into_iter().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["0.weight", "0.bias"]);
+/// # Ok::<(), topedge_nn::Error>(())
+/// ```
+pub fn parameters<T: Float>(module: &dyn Module<T>) -> Vec<(String, &Parameter<T>)> {
+    let mut found = vec![];
+    walk(module, &mut |path, item| {
+        if let Item::Parameter(parameter) = item {
+            found.push((path.to_string(), parameter));
+        }
+    });
+    found
+}
+
+/// The number of trained values in `module`.
+pub fn parameter_count<T: Float>(module: &dyn Module<T>) -> usize {
+    let mut count = 0;
+    walk(module, &mut |_, item| {
+        if let Item::Parameter(parameter) = item {
+            count += parameter.value.len();
+        }
+    });
+    count
+}
+
+/// Calls `f` with each parameter of `module`, in the order of [`parameters`], up to the first
+/// error.
+///
+/// # Errors
+///
+/// The first error of `f`.
+pub fn for_each_parameter_mut<T: Float>(
+    module: &mut dyn Module<T>,
+    mut f: impl FnMut(&mut Parameter<T>) -> Result<()>,
+) -> Result<()> {
+    fn step<T: Float>(
+        module: &mut dyn Module<T>,
+        f: &mut dyn FnMut(&mut Parameter<T>) -> Result<()>,
+        outcome: &mut Result<()>,
+    ) {
+        module.visit_mut(&mut |_, item| match item {
+            _ if outcome.is_err() => {}
+            ItemMut::Parameter(parameter) => *outcome = f(parameter),
+            ItemMut::Module(child) => step(child, f, outcome),
+            ItemMut::Buffer(_) | ItemMut::Counter(_) => {}
+        });
+    }
+    let mut outcome = Ok(());
+    step(module, &mut f, &mut outcome);
+    outcome
+}
+
+/// Forgets the gradients of all parameters.
+pub fn zero_grad<T: Float>(module: &mut dyn Module<T>) {
+    walk_mut(module, &mut |_, item| {
+        if let ItemMut::Parameter(parameter) = item {
+            parameter.value.zero_grad();
+        }
+    });
+}
