@@ -20,7 +20,7 @@ use crate::module::{Item, Module, push};
 /// cx.observer = Some(Box::new(|layer| {
 ///     seen.push(format!("{} {} {:?}", layer.path, layer.module.kind(), layer.output.shape()));
 /// }));
-/// net.forward(&Tensor::ones(&[2, 1, 3, 3]), &mut cx)?;
+/// net.forward(&Tensor::ones(&[2, 1, 3, 3])?, &mut cx)?;
 /// drop(cx);
 /// assert_eq!(seen, ["0 ReLU [2, 1, 3, 3]", "1 Flatten [2, 9]"]);
 /// # Ok::<(), topedge_nn::Error>(())

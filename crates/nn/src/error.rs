@@ -81,7 +81,9 @@ pub enum Error {
         cancel: Cancel,
     },
     /// A loss is NaN or infinite.
-    #[error("epoch {epoch}, step {step}, {pass}: the loss is {loss}; the first value that is not finite is in {place}")]
+    #[error(
+        "epoch {epoch}, step {step}, {pass}: the loss is {loss}; the first value that is not finite is in {place}"
+    )]
     NonFinite {
         /// The epoch, from 0.
         epoch: usize,

@@ -57,16 +57,18 @@ impl Init {
         let len = shape.iter().try_fold(1_usize, |len, &n| len.checked_mul(n));
         let len = len.filter(|&len| len <= isize::MAX as usize / size_of::<f64>());
         let len = len.ok_or_else(|| {
-            Error::setting("weight shape", format!("{shape:?}"), "what fits into memory")
+            Error::setting(
+                "weight shape",
+                format!("{shape:?}"),
+                "what fits into memory",
+            )
         })?;
         let fan_in = fan_in as f64;
         let values = (0..len)
             .map(|_| match self {
                 Init::FanIn => uniform((1.0 / fan_in).sqrt(), rng),
                 Init::KaimingUniform => uniform((6.0 / fan_in).sqrt(), rng),
-                Init::KaimingNormal => {
-                    (2.0 / fan_in).sqrt() * rng.sample::<f64, _>(StandardNormal)
-                }
+                Init::KaimingNormal => (2.0 / fan_in).sqrt() * rng.sample::<f64, _>(StandardNormal),
             })
             .map(T::from_f64)
             .collect();
@@ -83,8 +85,7 @@ impl Init {
             if parameter.kind == ParameterKind::Weight {
                 let shape = parameter.value.shape().to_vec();
                 let fan_in = shape.iter().skip(1).product();
-                let values = self.sample(&shape, fan_in, rng)?;
-                parameter.value = Tensor::requires_grad(&values);
+                parameter.value = self.sample(&shape, fan_in, rng)?.requires_grad();
             }
             Ok(())
         })
@@ -135,7 +136,10 @@ mod tests {
             (Init::KaimingUniform, (6.0 / 50_f64).sqrt()),
         ] {
             let (mean, std, largest) = moments(&draw(init));
-            assert!(largest <= bound && largest > 0.99 * bound, "{init:?}: {largest}");
+            assert!(
+                largest <= bound && largest > 0.99 * bound,
+                "{init:?}: {largest}"
+            );
             assert!(mean.abs() < 0.03 * bound, "{init:?}: {mean}");
             let expected = bound / 3_f64.sqrt();
             assert!((std / expected - 1.0).abs() < 0.02, "{init:?}: {std}");
@@ -145,15 +149,17 @@ mod tests {
     #[test]
     fn normal_has_its_deviation() {
         let (mean, std, largest) = moments(&draw(Init::KaimingNormal));
-        assert!(mean.abs() < 0.01 && (std / 0.2 - 1.0).abs() < 0.03, "{mean} {std}");
+        assert!(
+            mean.abs() < 0.01 && (std / 0.2 - 1.0).abs() < 0.03,
+            "{mean} {std}"
+        );
         assert!(largest > 3.0 * std, "{largest}");
     }
 
     #[test]
     fn apply_changes_weights_alone() {
         let mut rng = Pcg64::seed_from_u64(1);
-        let mut layer: Linear =
-            Linear::new(50, 3, &LinearConfig::default(), &mut rng).unwrap();
+        let mut layer: Linear = Linear::new(50, 3, &LinearConfig::default(), &mut rng).unwrap();
         let values = |layer: &Linear| {
             let all = parameters(layer).into_iter();
             all.map(|(_, p)| p.value.to_vec()).collect::<Vec<_>>()
@@ -168,6 +174,9 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known() {
         let error = "xavier".parse::<Init>().unwrap_err().to_string();
-        assert!(error.contains("xavier") && error.contains("kaiming-uniform"), "{error}");
+        assert!(
+            error.contains("xavier") && error.contains("kaiming-uniform"),
+            "{error}"
+        );
     }
 }

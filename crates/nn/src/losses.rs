@@ -65,9 +65,27 @@ mod tests {
         let weights = Some(vec![1.0, 2.0, 3.0]);
         let cases = [
             (default.clone(), 0.4076059),
-            (CrossEntropyConfig { class_weights: weights, ..default.clone() }, 0.4076059),
-            (CrossEntropyConfig { label_smoothing: 0.1, ..default.clone() }, 0.5076059),
-            (CrossEntropyConfig { ignore_index: Some(2), ..default }, 0.4076059),
+            (
+                CrossEntropyConfig {
+                    class_weights: weights,
+                    ..default.clone()
+                },
+                0.4076059,
+            ),
+            (
+                CrossEntropyConfig {
+                    label_smoothing: 0.1,
+                    ..default.clone()
+                },
+                0.5076059,
+            ),
+            (
+                CrossEntropyConfig {
+                    ignore_index: Some(2),
+                    ..default
+                },
+                0.4076059,
+            ),
         ];
         for (config, expected) in cases {
             let got = loss(config.clone(), &[2, 0]).unwrap();
@@ -90,7 +108,10 @@ mod tests {
     #[test]
     fn wrong_labels_are_refused() {
         for labels in [&[0, 3][..], &[0], &[0, 1, 2]] {
-            assert!(loss(CrossEntropyConfig::default(), labels).is_err(), "{labels:?}");
+            assert!(
+                loss(CrossEntropyConfig::default(), labels).is_err(),
+                "{labels:?}"
+            );
         }
     }
 }

@@ -37,8 +37,8 @@ use crate::error::Result;
 ///     }
 /// }
 ///
-/// let mut layer = Scale { scale: Parameter::new(Tensor::ones(&[1]), ParameterKind::Weight) };
-/// let y = layer.forward(&Tensor::ones(&[2, 3]), &mut Context::eval())?;
+/// let mut layer = Scale { scale: Parameter::new(Tensor::ones(&[1])?, ParameterKind::Weight) };
+/// let y = layer.forward(&Tensor::ones(&[2, 3])?, &mut Context::eval())?;
 /// assert_eq!(y.shape(), [2, 3]);
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```

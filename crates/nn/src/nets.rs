@@ -171,7 +171,10 @@ mod tests {
     use topedge_autograd::Tensor;
 
     fn build(net: Net, classes: usize) -> Sequential {
-        let config = NetConfig { classes, ..Default::default() };
+        let config = NetConfig {
+            classes,
+            ..Default::default()
+        };
         net.build(&config, &mut rng()).unwrap()
     }
 
@@ -207,22 +210,40 @@ mod tests {
     #[test]
     fn names_of_parameters() {
         let model = build(Net::SimpleCnnBn, 10);
-        let names: Vec<_> = parameters(&model).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names[..4], ["0.0.weight", "0.0.bias", "0.2.weight", "0.2.bias"]);
-        assert_eq!(names[16..], ["4.0.weight", "4.0.bias", "4.1.weight", "4.1.bias"]);
+        let names: Vec<_> = parameters(&model)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(
+            names[..4],
+            ["0.0.weight", "0.0.bias", "0.2.weight", "0.2.bias"]
+        );
+        assert_eq!(
+            names[16..],
+            ["4.0.weight", "4.0.bias", "4.1.weight", "4.1.bias"]
+        );
     }
 
     #[test]
     fn other_images() {
         let build = |net: Net, image_shape| {
-            let config = NetConfig { image_shape, classes: 5 };
+            let config = NetConfig {
+                image_shape,
+                classes: 5,
+            };
             net.build::<f32>(&config, &mut rng())
         };
         for image_shape in [[3, 32, 32], [1, 1, 1], [2, 17, 32]] {
-            assert!(build(Net::SimpleCnn, image_shape).is_ok(), "{image_shape:?}");
+            assert!(
+                build(Net::SimpleCnn, image_shape).is_ok(),
+                "{image_shape:?}"
+            );
         }
         let error = build(Net::SimpleCnn, [3, 33, 20]).unwrap_err().to_string();
-        assert!(error.contains("33x20") && error.contains("32x32"), "{error}");
+        assert!(
+            error.contains("33x20") && error.contains("32x32"),
+            "{error}"
+        );
         assert!(build(Net::SimpleNet, [3, 64, 64]).is_ok());
         for image_shape in [[0, 28, 28], [1, 0, 28], [usize::MAX, 28, 28]] {
             for net in [Net::SimpleNet, Net::SimpleCnnBn] {
@@ -237,6 +258,9 @@ mod tests {
             assert_eq!(net.to_string().parse::<Net>().unwrap(), net);
         }
         let error = "resnet".parse::<Net>().unwrap_err().to_string();
-        assert!(error.contains("resnet") && error.contains("simple-cnn-bn"), "{error}");
+        assert!(
+            error.contains("resnet") && error.contains("simple-cnn-bn"),
+            "{error}"
+        );
     }
 }

@@ -114,7 +114,10 @@ mod tests {
     use super::*;
 
     fn assert_close(got: f64, expected: f64, tolerance: f64) {
-        assert!((got - expected).abs() <= tolerance, "{got} is not {expected}");
+        assert!(
+            (got - expected).abs() <= tolerance,
+            "{got} is not {expected}"
+        );
     }
 
     /// Measured with fastai 2.8.12: `combined_cos(.25, .06/25, .06, .06/1e5)`.
@@ -162,7 +165,13 @@ mod tests {
 
     #[test]
     fn wrong_shares_are_refused() {
-        for shares in [vec![], vec![0.5], vec![0.5, 0.6], vec![1.5, -0.5], vec![1.0, f64::NAN]] {
+        for shares in [
+            vec![],
+            vec![0.5],
+            vec![0.5, 0.6],
+            vec![1.5, -0.5],
+            vec![1.0, f64::NAN],
+        ] {
             let pieces = shares.iter().map(|&s| (s, Schedule::flat(1.0))).collect();
             let error = Schedule::combine(pieces).unwrap_err().to_string();
             assert!(error.contains("sum to 1"), "{error}");

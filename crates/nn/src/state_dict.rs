@@ -179,7 +179,10 @@ mod tests {
         let mut net = net(1);
         net.forward(&images(), &mut Context::train(1)).unwrap();
         let state = state_dict(&net);
-        let kinds: Vec<_> = state.iter().map(|(n, t)| format!("{n} {}", t.kind())).collect();
+        let kinds: Vec<_> = state
+            .iter()
+            .map(|(n, t)| format!("{n} {}", t.kind()))
+            .collect();
         let expected = [
             "0.0.weight F32 [2, 1, 3, 3]",
             "0.0.bias F32 [2]",
@@ -199,7 +202,9 @@ mod tests {
         let (mut trained, mut fresh) = (net(1), net(2));
         trained.forward(&images(), &mut Context::train(1)).unwrap();
         let output = |net: &mut Sequential| {
-            net.forward(&images(), &mut Context::eval()).unwrap().to_vec()
+            net.forward(&images(), &mut Context::eval())
+                .unwrap()
+                .to_vec()
         };
         assert_ne!(output(&mut trained), output(&mut fresh));
         load_state_dict(&mut fresh, &state_dict(&trained)).unwrap();

@@ -1,3 +1,17 @@
-//! Train small convolutional networks on the CPU: the topedge library and command line.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod error;
+pub mod model;
+pub mod prelude;
+mod summary;
+
+pub use topedge_autograd as autograd;
+pub use topedge_data as data;
+pub use topedge_kernels as kernels;
+pub use topedge_nn as nn;
+pub use topedge_report as report;
+
+pub use error::{Error, Result};
+pub use model::{Model, ModelInfo, Prediction};
+pub use summary::{LayerSummary, Summary};

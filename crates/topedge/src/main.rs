@@ -1,5 +1,9 @@
-//! The `topedge` command line.
+//! The `topedge` command line: trains networks, predicts with them, and shows what they consist of.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -74,7 +74,9 @@ fn table(rows: &[EpochRow]) -> csv::Result<Vec<u8>> {
         record.push(format!("{:.3}", row.seconds));
         writer.write_record(record)?;
     }
-    writer.into_inner().map_err(|error| error.into_error().into())
+    writer
+        .into_inner()
+        .map_err(|error| error.into_error().into())
 }
 
 #[cfg(test)]

@@ -171,7 +171,10 @@ mod tests {
             (0.98 * 0.98 + 2.0 * 0.98 + 4.0) / (0.98 * 0.98 + 0.98 + 1.0),
         ];
         for (value, expected) in values.into_iter().zip(expected) {
-            assert!((value - expected).abs() < 1e-12, "{value} is not {expected}");
+            assert!(
+                (value - expected).abs() < 1e-12,
+                "{value} is not {expected}"
+            );
         }
     }
 }

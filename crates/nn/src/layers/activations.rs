@@ -108,7 +108,10 @@ mod tests {
         for (layer, expected) in layers {
             let kind = layer.kind();
             for (got, expected) in at_minus_one_and_two(layer).into_iter().zip(expected) {
-                assert!((got - expected).abs() < 1e-12, "{kind}: {got} is not {expected}");
+                assert!(
+                    (got - expected).abs() < 1e-12,
+                    "{kind}: {got} is not {expected}"
+                );
             }
         }
     }
@@ -117,7 +120,9 @@ mod tests {
     fn gradients() {
         let layers: [&mut dyn Module<f64>; 6] = [
             &mut Relu,
-            &mut LeakyRelu { negative_slope: 0.2 },
+            &mut LeakyRelu {
+                negative_slope: 0.2,
+            },
             &mut Sigmoid,
             &mut Tanh,
             &mut Gelu,

@@ -107,12 +107,22 @@ mod tests {
 
     #[test]
     fn order_of_layers() {
-        let with = |act, norm| BlockConfig { act, norm, ..Default::default() };
+        let with = |act, norm| BlockConfig {
+            act,
+            norm,
+            ..Default::default()
+        };
         let (after, before) = (NormPlace::AfterActivation, NormPlace::BeforeActivation);
         assert_eq!(kinds(&with(true, None)), ["Conv2d", "ReLU"]);
         assert_eq!(kinds(&with(false, None)), ["Conv2d"]);
-        assert_eq!(kinds(&with(true, Some(after))), ["Conv2d", "ReLU", "BatchNorm2d"]);
-        assert_eq!(kinds(&with(true, Some(before))), ["Conv2d", "BatchNorm2d", "ReLU"]);
+        assert_eq!(
+            kinds(&with(true, Some(after))),
+            ["Conv2d", "ReLU", "BatchNorm2d"]
+        );
+        assert_eq!(
+            kinds(&with(true, Some(before))),
+            ["Conv2d", "BatchNorm2d", "ReLU"]
+        );
         assert_eq!(kinds(&with(false, Some(after))), ["Conv2d", "BatchNorm2d"]);
     }
 
@@ -123,7 +133,10 @@ mod tests {
             ..Default::default()
         };
         for kernel_size in [1, 3, 5] {
-            let config = BlockConfig { kernel_size, ..config.clone() };
+            let config = BlockConfig {
+                kernel_size,
+                ..config.clone()
+            };
             let mut block = conv(2, 3, &config, &mut rng()).unwrap();
             assert_eq!(block.output_shape(&[2, 2, 7, 4]).unwrap(), [2, 3, 4, 2]);
             check_gradients(&mut block, &tensor(&[2, 2, 5, 4]));

@@ -30,7 +30,7 @@ use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
 /// let mut rng = rand_pcg::Pcg64::seed_from_u64(42);
 /// let config = Conv2dConfig { stride: [2, 2], padding: [1, 1], ..Default::default() };
 /// let mut layer = Conv2d::new(3, 8, [3, 3], &config, &mut rng)?;
-/// let y = layer.forward(&Tensor::<f32>::ones(&[64, 3, 28, 28]), &mut Context::eval())?;
+/// let y = layer.forward(&Tensor::<f32>::ones(&[64, 3, 28, 28])?, &mut Context::eval())?;
 /// assert_eq!(y.shape(), [64, 8, 14, 14]);
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
@@ -200,7 +200,9 @@ mod tests {
         let y = layer.forward(&image, &mut Context::eval()).unwrap();
         assert_eq!(y.to_vec(), [14.5]);
         // Of zeros, the bias is what is left.
-        let y = layer.forward(&Tensor::zeros(&[2, 1, 4, 3]), &mut Context::eval()).unwrap();
+        let y = layer
+            .forward(&Tensor::zeros(&[2, 1, 4, 3]).unwrap(), &mut Context::eval())
+            .unwrap();
         assert_eq!(y.to_vec(), [0.5; 4]);
     }
 
@@ -224,19 +226,34 @@ mod tests {
     #[test]
     fn wrong_sizes_are_refused() {
         let new = |i, o, k, config: &Conv2dConfig| {
-            Conv2d::<f32>::new(i, o, k, config, &mut rng()).map(|_| ()).unwrap_err().to_string()
+            Conv2d::<f32>::new(i, o, k, config, &mut rng())
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
         };
         let default = Conv2dConfig::default();
         assert!(new(0, 1, [3, 3], &default).contains("in_channels"));
         assert!(new(1, 0, [3, 3], &default).contains("out_channels"));
         assert!(new(1, 1, [3, 0], &default).contains("kernel_size"));
-        let config = Conv2dConfig { stride: [0, 1], ..default.clone() };
+        let config = Conv2dConfig {
+            stride: [0, 1],
+            ..default.clone()
+        };
         assert!(new(1, 1, [3, 3], &config).contains("stride"));
-        let config = Conv2dConfig { dilation: [1, 0], ..default.clone() };
+        let config = Conv2dConfig {
+            dilation: [1, 0],
+            ..default.clone()
+        };
         assert!(new(1, 1, [3, 3], &config).contains("dilation"));
-        let config = Conv2dConfig { groups: 2, ..default.clone() };
+        let config = Conv2dConfig {
+            groups: 2,
+            ..default.clone()
+        };
         assert!(new(4, 3, [3, 3], &config).contains("a divisor of 4 and 3"));
-        let config = Conv2dConfig { groups: 0, ..default.clone() };
+        let config = Conv2dConfig {
+            groups: 0,
+            ..default.clone()
+        };
         assert!(new(4, 3, [3, 3], &config).contains("groups"));
         assert!(new(1 << 20, 1 << 20, [1 << 12, 1 << 12], &default).contains("memory"));
 
@@ -248,7 +265,11 @@ mod tests {
 
     #[test]
     fn says_what_it_is_in_pytorchs_words() {
-        let config = Conv2dConfig { stride: [2, 2], padding: [2, 2], ..Default::default() };
+        let config = Conv2dConfig {
+            stride: [2, 2],
+            padding: [2, 2],
+            ..Default::default()
+        };
         let layer: Conv2d = Conv2d::new(1, 8, [5, 5], &config, &mut rng()).unwrap();
         assert_eq!(
             layer.config(),

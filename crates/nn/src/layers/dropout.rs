@@ -14,7 +14,7 @@ use crate::module::Module;
 /// use topedge_nn::layers::Dropout;
 /// use topedge_nn::{Context, Module};
 ///
-/// let x = Tensor::<f32>::ones(&[1000]);
+/// let x = Tensor::<f32>::ones(&[1000])?;
 /// let mut layer = Dropout::new(0.2)?;
 /// let zeros = layer.forward(&x, &mut Context::train(42))?.to_vec();
 /// let zeros = zeros.iter().filter(|&&y| y == 0.0).count();
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn run(p: f64, cx: &mut Context<'_, f64>) -> Vec<f64> {
-        let x = Tensor::ones(&[5, 7]);
+        let x = Tensor::ones(&[5, 7]).unwrap();
         Dropout::new(p).unwrap().forward(&x, cx).unwrap().to_vec()
     }
 

@@ -14,7 +14,7 @@ use crate::module::Module;
 /// use topedge_nn::layers::Flatten;
 /// use topedge_nn::{Context, Module};
 ///
-/// let y = Flatten.forward(&Tensor::<f32>::ones(&[1, 2, 1, 1]), &mut Context::eval())?;
+/// let y = Flatten.forward(&Tensor::<f32>::ones(&[1, 2, 1, 1])?, &mut Context::eval())?;
 /// assert_eq!(y.shape(), [1, 2]);
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
@@ -66,7 +66,10 @@ mod tests {
             check_shape::<f32>(&mut Flatten, shape);
         }
         for shape in [&[][..], &[5]] {
-            assert!(Module::<f32>::output_shape(&Flatten, shape).is_err(), "{shape:?}");
+            assert!(
+                Module::<f32>::output_shape(&Flatten, shape).is_err(),
+                "{shape:?}"
+            );
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
 ///
 /// let mut rng = rand_pcg::Pcg64::seed_from_u64(42);
 /// let mut layer = Linear::new(784, 30, &LinearConfig::default(), &mut rng)?;
-/// let y = layer.forward(&Tensor::<f32>::ones(&[64, 784]), &mut Context::eval())?;
+/// let y = layer.forward(&Tensor::<f32>::ones(&[64, 784])?, &mut Context::eval())?;
 /// assert_eq!(y.shape(), [64, 30]);
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
@@ -85,7 +85,11 @@ impl<T: Float> Module<T> for Linear<T> {
 
     fn config(&self) -> String {
         let [out_features, in_features] = [0, 1].map(|axis| self.weight.value.shape()[axis]);
-        let bias = if self.bias.is_some() { "" } else { ", bias=false" };
+        let bias = if self.bias.is_some() {
+            ""
+        } else {
+            ", bias=false"
+        };
         format!("in_features={in_features}, out_features={out_features}{bias}")
     }
 
@@ -140,7 +144,10 @@ mod tests {
     #[test]
     fn gradients() {
         for bias in [true, false] {
-            let config = LinearConfig { bias, ..Default::default() };
+            let config = LinearConfig {
+                bias,
+                ..Default::default()
+            };
             let mut layer = Linear::new(5, 3, &config, &mut rng()).unwrap();
             check_gradients(&mut layer, &tensor(&[4, 5]));
             check_shape(&mut layer, &[4, 5]);
@@ -156,13 +163,23 @@ mod tests {
         }
         let mut layer: Linear<f64> = Linear::new(5, 3, &config, &mut rng()).unwrap();
         let error = layer.output_shape(&[4, 6]).unwrap_err().to_string();
-        assert!(error.contains("[n, 5]") && error.contains("[4, 6]"), "{error}");
-        assert!(layer.forward(&tensor(&[4, 6]), &mut Context::eval()).is_err());
+        assert!(
+            error.contains("[n, 5]") && error.contains("[4, 6]"),
+            "{error}"
+        );
+        assert!(
+            layer
+                .forward(&tensor(&[4, 6]), &mut Context::eval())
+                .is_err()
+        );
     }
 
     #[test]
     fn says_what_it_is() {
-        let config = LinearConfig { bias: false, ..Default::default() };
+        let config = LinearConfig {
+            bias: false,
+            ..Default::default()
+        };
         let layer: Linear = Linear::new(5, 3, &config, &mut rng()).unwrap();
         assert_eq!(layer.config(), "in_features=5, out_features=3, bias=false");
     }

@@ -12,7 +12,7 @@ mod linear;
 mod pool;
 mod sequential;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use activations::{Gelu, LeakyRelu, Relu, Sigmoid, Silu, Tanh};
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d};

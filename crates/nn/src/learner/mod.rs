@@ -212,7 +212,8 @@ impl Learner {
     }
 
     fn all_batches(&mut self) -> Flow {
-        let (state, training) = (&mut self.state, self.state.is_training());
+        let training = self.state.is_training();
+        let state = &mut self.state;
         let (loader, pass) = if training {
             state.passes += 1;
             (&state.data.train, state.passes - 1)

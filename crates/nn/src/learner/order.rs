@@ -67,9 +67,17 @@ mod tests {
     fn as_added_unless_said_otherwise() {
         let plain = [new::<2>(&[], &[]), new::<0>(&[], &[]), new::<1>(&[], &[])];
         assert_eq!(order(&plain).unwrap(), [0, 1, 2]);
-        let after = [new::<2>(&[id::<1>()], &[]), new::<0>(&[], &[]), new::<1>(&[], &[])];
+        let after = [
+            new::<2>(&[id::<1>()], &[]),
+            new::<0>(&[], &[]),
+            new::<1>(&[], &[]),
+        ];
         assert_eq!(order(&after).unwrap(), [1, 2, 0]);
-        let before = [new::<2>(&[], &[]), new::<0>(&[], &[]), new::<1>(&[], &[id::<2>()])];
+        let before = [
+            new::<2>(&[], &[]),
+            new::<0>(&[], &[]),
+            new::<1>(&[], &[id::<2>()]),
+        ];
         assert_eq!(order(&before).unwrap(), [1, 2, 0]);
     }
 

@@ -1,0 +1,95 @@
+"""Runs topedge and PyTorch in turn, several rounds, and prints a Markdown table of medians.
+
+    python benches/peers/compare.py gemm conv2d train --data DIR [--rounds 5] [--threads 2]
+
+Needs a Python with what requirements.txt lists. `times` in the table is how many times faster
+topedge is.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PEERS = Path(__file__).parent
+ROOT = PEERS.parent.parent
+CARGO = ["cargo", "run", "--release", "--quiet", "--package"]
+BATCH_SIZES = [512, 64]
+
+
+def json_lines(command, env):
+    output = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def kernels(name, env):
+    """Seconds of each case of gemm or conv2d, by topedge and by PyTorch; rates are wanted."""
+
+    def seconds(command):
+        return {line["case"]: (line["seconds"], line["gflops"]) for line in json_lines(command, env)}
+
+    ours = seconds([*CARGO, "topedge-benches", "--example", name])
+    return ours, seconds([sys.executable, PEERS / f"{name}.py"])
+
+
+def train(args, env):
+    """Seconds of a training pass, by topedge and by PyTorch: the median of the epochs."""
+
+    def seconds(command):
+        return statistics.median(
+            line["train_seconds"] for line in json_lines(command, env) if line["event"] == "epoch"
+        )
+
+    ours, theirs = {}, {}
+    for batch_size in BATCH_SIZES:
+        flags = ["--data", args.data, "--epochs", args.epochs, "--batch-size", batch_size]
+        with tempfile.TemporaryDirectory() as out:
+            command = [*CARGO, "topedge", "--", "train", "--net", "simple-cnn-bn", *flags]
+            command += ["--threads", args.threads, "--out", out, "--json"]
+            ours[f"batch {batch_size}"] = (seconds(command), None)
+        command = [sys.executable, PEERS / "train.py", *flags]
+        theirs[f"batch {batch_size}"] = (seconds(command), None)
+    return ours, theirs
+
+
+def table(name, rounds):
+    """Medians over the rounds; each round is a pair of {case: (seconds, GFLOP/s)}."""
+    unit = "s/epoch" if name == "train" else "GFLOP/s"
+    print(f"\n| {name} | topedge, {unit} | PyTorch, {unit} | times |")
+    print("| --- | --- | --- | --- |")
+    for case in rounds[0][0]:
+        seconds = [statistics.median(r[side][case][0] for r in rounds) for side in (0, 1)]
+        shown = [f"{s:.3f}" for s in seconds]
+        if name != "train":
+            shown = [f"{statistics.median(r[side][case][1] for r in rounds):.0f}" for side in (0, 1)]
+        print(f"| {case} | {shown[0]} | {shown[1]} | {seconds[1] / seconds[0]:.2f} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", nargs="+", choices=["gemm", "conv2d", "train"])
+    parser.add_argument("--data", type=Path, help="folder with MNIST as IDX files, for train")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of one round of train")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    if "train" in args.work:
+        if args.data is None:
+            parser.error("train needs --data")
+        args.data = args.data.resolve()
+    threads = str(args.threads)
+    env = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    print(f"{args.rounds} rounds, {threads} threads")
+    for name in args.work:
+        run = (lambda: train(args, env)) if name == "train" else (lambda: kernels(name, env))
+        table(name, [run() for _ in range(args.rounds)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Timing and lists, the same as the examples of topedge-benches have them (src/timing.rs)."""
+
+import time
+from pathlib import Path
+
+TOTAL = 0.3
+SAMPLE = 0.002
+SAMPLES = 5
+
+
+def rows(name):
+    """The words of each line of a list in shapes/ that is not a comment."""
+    text = (Path(__file__).parent.parent / "shapes" / name).read_text()
+    return [line.split() for line in text.splitlines() if not line.startswith("#")]
+
+
+def median_seconds(f):
+    """The median time of a call of `f`: of samples that each take some milliseconds."""
+    f()
+    start = time.perf_counter()
+    f()
+    once = max(time.perf_counter() - start, 1e-9)
+    calls = max(int(-(-SAMPLE // once)), 1)
+    samples = []
+    begin = time.perf_counter()
+    while len(samples) < SAMPLES or time.perf_counter() - begin < TOTAL:
+        start = time.perf_counter()
+        for _ in range(calls):
+            f()
+        samples.append((time.perf_counter() - start) / calls)
+    return sorted(samples)[len(samples) // 2]

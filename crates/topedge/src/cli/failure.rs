@@ -1,0 +1,66 @@
+//! How a command fails: one line on standard error, and an exit code.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line asks for what cannot be; exit code 2.
+    Usage(String),
+    /// Something went wrong on the way; exit code 1.
+    Failed(String),
+}
+
+impl Failure {
+    /// A value of `flag` that cannot be.
+    pub(crate) fn flag(flag: &str, found: impl fmt::Display, expected: impl fmt::Display) -> Self {
+        Failure::Usage(format!("{flag} {found}: expected {expected}"))
+    }
+
+    /// For `map_err` on file operations.
+    pub(crate) fn io(action: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let doing = format!("cannot {action} {}", path.display());
+        move |error| Failure::Failed(format!("{doing}: {error}"))
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            Failure::Failed(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Failure::Usage(message) | Failure::Failed(message)) = self;
+        // File names may hold line breaks; the message stays one line.
+        f.write_str(&message.replace(['\n', '\r'], " "))
+    }
+}
+
+impl From<topedge::Error> for Failure {
+    fn from(error: topedge::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<topedge::nn::Error> for Failure {
+    fn from(error: topedge::nn::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<topedge::data::DataError> for Failure {
+    fn from(error: topedge::data::DataError) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<topedge::report::PlotError> for Failure {
+    fn from(error: topedge::report::PlotError) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}

@@ -1,0 +1,113 @@
+//! The command line.
+
+mod epochs;
+mod failure;
+mod output;
+mod predict;
+mod progress;
+mod results;
+mod run_folder;
+mod summary;
+mod train;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use topedge::kernels::Isa;
+
+use failure::Failure;
+
+/// Trains small convolutional networks on the CPU, and recognises images with them.
+///
+/// Without a command it trains on handwritten digits that it draws itself: no data is needed.
+#[derive(Parser)]
+#[command(version, after_help = "\
+Examples:
+  topedge                                     draw digits and train on them
+  topedge train --data mnist                  train on the images in a folder
+  topedge predict runs/1/model.safetensors digit.png
+  topedge summary --net simple-cnn-bn
+
+Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
+path that does not exist). Errors are one line on standard error.
+
+Environment: TOPEDGE_ISA=avx512|avx2|portable forces an instruction set.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(Box<train::Args>),
+    Predict(predict::Args),
+    Summary(summary::Args),
+}
+
+/// Runs the command that the arguments of this process ask for.
+pub(crate) fn main() -> ExitCode {
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) if !error.use_stderr() => {
+            // Help or version; nobody to tell if standard output is closed.
+            let _ = error.print();
+            Ok(())
+        }
+        Err(error) => Err(Failure::Usage(one_line(&error))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // `eprintln` would panic if standard error is closed.
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    Isa::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
+    match cli.command {
+        // The defaults of `train` stand in its attributes alone.
+        None => run(Cli::parse_from(["topedge", "train"])),
+        Some(Command::Train(args)) => train::run(&args),
+        Some(Command::Predict(args)) => predict::run(&args),
+        Some(Command::Summary(args)) => summary::run(&args),
+    }
+}
+
+/// What clap has to say, without the usage that it appends, in one line.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.split("\n\nUsage:").next().unwrap_or(text);
+    let text = text.split("\n\nFor more information").next().unwrap_or(text);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_of_the_command_line_are_one_line() {
+        for (args, expected) in [
+            (&["train", "--lr", "fast"][..], "--lr"),
+            (&["train", "--net", "resnet"], "simple-cnn-bn"),
+            (&["predict"], "<MODEL>"),
+            (&["tran"], "tran"),
+        ] {
+            let error = Cli::try_parse_from([&["topedge"], args].concat()).err().unwrap();
+            let line = one_line(&error);
+            assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
+            assert!(line.contains(expected), "{line}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Standard output.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use super::failure::Failure;
+
+/// Writes a line to standard output.
+///
+/// If the reader has gone away (`topedge | head`), there is nobody to tell, but the work still counts:
+/// that is no failure.
+pub(crate) fn line(text: impl Display) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Failed(format!("cannot write to standard output: {error}"))
+    }
+}

@@ -1,0 +1,131 @@
+//! What a training run leaves: files, and a last word.
+
+use std::env;
+use std::path::Path;
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use topedge::nn::optim::Hyper;
+use topedge::nn::{StateDict, StateValues, state_dict};
+use topedge::prelude::*;
+use topedge::report::{LossPlot, SchedulePlot, loss_plot, schedule_plot};
+
+use super::failure::Failure;
+use super::train::Settings;
+
+/// The outcome of a training run.
+pub(crate) struct Results {
+    accuracy: f64,
+    images_per_second: f64,
+    weights_sha256: String,
+    /// What `sample.png` shows.
+    sample_label: String,
+    /// The files to write: names and contents.
+    pub(crate) files: [(&'static str, Vec<u8>); 5],
+}
+
+impl Results {
+    pub(crate) fn of(
+        learner: &Learner,
+        info: &ModelInfo,
+        splits: &Splits,
+        settings: &Settings<'_>,
+    ) -> Result<Results, Failure> {
+        let model = &*learner.state.model;
+        let default = Recorder::default();
+        let recorder = learner.find::<Recorder>().unwrap_or(&default);
+        let valid: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
+        let hyper = |hyper: Hyper| {
+            let found = recorder.hypers.iter().find(|(known, _)| *known == hyper);
+            found.map_or(&[][..], |(_, values)| values)
+        };
+        let losses = LossPlot {
+            train: &recorder.losses,
+            smoothed: &recorder.smoothed_losses,
+            valid: &valid,
+        };
+        let schedules = SchedulePlot { lr: hyper(Hyper::Lr), momentum: hyper(Hyper::Momentum) };
+        let train_seconds: f64 = recorder.rows.iter().map(|row| row.train_seconds).sum();
+        let sample_label = &splits.valid.vocab()[splits.valid.label(0) as usize];
+        Ok(Results {
+            accuracy: recorder.rows.last().and_then(|row| row.metric("accuracy")).unwrap_or(0.0),
+            images_per_second: (recorder.losses.len() * settings.batch_size) as f64 / train_seconds,
+            weights_sha256: weights_sha256(&state_dict(model)),
+            sample_label: sample_label.clone(),
+            files: [
+                ("model.safetensors", info.to_bytes(model)?),
+                ("settings.json", settings.to_json()?),
+                ("loss.svg", loss_plot(&losses)?.into_bytes()),
+                ("schedule.svg", schedule_plot(&schedules)?.into_bytes()),
+                ("sample.png", png(splits.valid.image(0), info.image_shape)?),
+            ],
+        })
+    }
+
+    /// The last word, for a person or for a program.
+    pub(crate) fn text(&self, folder: &Path, json: bool) -> String {
+        let file = |name: &str| folder.join(name).display().to_string();
+        let (model, history) = (file("model.safetensors"), file("history.csv"));
+        if json {
+            return json!({
+                "event": "done",
+                "accuracy": self.accuracy,
+                "images_per_second": self.images_per_second,
+                "weights_sha256": self.weights_sha256,
+                "model": model,
+                "history": history,
+            })
+            .to_string();
+        }
+        let program = env::args().next().unwrap_or_else(|| "topedge".to_string());
+        format!(
+            "
+accuracy  {:.2} %, trained at {:.0} images per second
+
+model     {model}
+history   {history}
+plots     {}  {}
+
+Try next:
+  {program} predict {model} {}    # shows a {}
+  {program} summary {model}
+  {program} train --help",
+            100.0 * self.accuracy,
+            self.images_per_second,
+            file("loss.svg"),
+            file("schedule.svg"),
+            file("sample.png"),
+            self.sample_label,
+        )
+    }
+}
+
+/// The hash of all parameters and buffers, by name: name, shape and little-endian values of each.
+fn weights_sha256(state: &StateDict) -> String {
+    let mut entries: Vec<_> = state.iter().collect();
+    entries.sort_by_key(|(name, _)| *name);
+    let mut hash = Sha256::new();
+    for (name, tensor) in entries {
+        hash.update(format!("{name} {:?}\n", tensor.shape));
+        match &tensor.values {
+            StateValues::F32(values) => values.iter().for_each(|v| hash.update(v.to_le_bytes())),
+            StateValues::I64(values) => values.iter().for_each(|v| hash.update(v.to_le_bytes())),
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An image of pixels `[channels, height, width]` as a PNG file.
+fn png(pixels: &[u8], [channels, height, width]: [usize; 3]) -> Result<Vec<u8>, Failure> {
+    let plane = height * width;
+    let interleaved: Vec<u8> =
+        (0..pixels.len()).map(|i| pixels[i % channels * plane + i / channels]).collect();
+    let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let mut file = vec![];
+    PngEncoder::new(&mut file)
+        .write_image(&interleaved, width as u32, height as u32, color)
+        .map_err(|error| Failure::Failed(format!("sample.png: {error}")))?;
+    Ok(file)
+}

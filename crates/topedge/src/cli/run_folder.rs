@@ -1,0 +1,151 @@
+//! The folder that a training run leaves behind.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+
+/// Where runs go that are not told where.
+const RUNS: &str = "runs";
+
+/// A folder for the files of a run.
+///
+/// The history grows in it with each epoch, so that a run that is interrupted leaves that. All other
+/// files come at the end: written into a hidden folder, and moved out of it together once all are whole.
+/// Unless that has happened, dropping this removes the run's files and the folders it made: a run that
+/// fails leaves nothing.
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    /// Folders that did not exist before, innermost first.
+    made: Vec<PathBuf>,
+    finished: bool,
+}
+
+impl RunFolder {
+    /// The folder `path`, which is made if it does not exist; or the next free `runs/1`, `runs/2`, ...
+    pub(crate) fn create(path: Option<&Path>) -> Result<RunFolder, Failure> {
+        let mut folder = RunFolder { path: PathBuf::new(), made: vec![], finished: false };
+        if let Some(path) = path {
+            folder.path = path.to_owned();
+            folder.make(path)?;
+            return Ok(folder);
+        }
+        folder.make(Path::new(RUNS))?;
+        for number in 1_u64.. {
+            let path = Path::new(RUNS).join(number.to_string());
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Failure::io("make the folder", &path)(error)),
+                Ok(()) => {
+                    folder.made.insert(0, path.clone());
+                    folder.path = path;
+                    break;
+                }
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Makes `path` and what is missing above it.
+    fn make(&mut self, path: &Path) -> Result<(), Failure> {
+        let missing = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+        let missing: Vec<_> = missing.map(Path::to_owned).collect();
+        fs::create_dir_all(path).map_err(Failure::io("make the folder", path))?;
+        self.made.splice(0..0, missing);
+        Ok(())
+    }
+
+    /// Where the history is to be kept.
+    pub(crate) fn history(&self) -> PathBuf {
+        self.path.join("history.csv")
+    }
+
+    /// Writes all `files`, pairs of name and content. Returns the folder's path.
+    pub(crate) fn finish(mut self, files: &[(&str, Vec<u8>)]) -> Result<PathBuf, Failure> {
+        let staging = tempfile::Builder::new().prefix(".topedge-").tempdir_in(&self.path);
+        let staging = staging.map_err(Failure::io("write into", &self.path))?;
+        for (name, content) in files {
+            let write = || {
+                let mut file = File::create_new(staging.path().join(name))?;
+                file.write_all(content)?;
+                file.sync_all()
+            };
+            write().map_err(Failure::io("write", &self.path.join(name)))?;
+        }
+        for (name, _) in files {
+            let target = self.path.join(name);
+            fs::rename(staging.path().join(name), &target)
+                .map_err(Failure::io("write", &target))?;
+        }
+        self.finished = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let _ = fs::remove_file(self.history());
+        for made in &self.made {
+            // Only if it is empty; what others have put there stays.
+            let _ = fs::remove_dir(made);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn all_files_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let folder = RunFolder::create(Some(&path)).unwrap();
+        fs::write(folder.history(), "epoch").unwrap();
+        let finished = folder.finish(&[("x", b"1".to_vec()), ("y", b"2".to_vec())]).unwrap();
+        assert_eq!(finished, path);
+        assert_eq!(names(&path), ["history.csv", "x", "y"]);
+
+        let again = RunFolder::create(Some(&path)).unwrap();
+        again.finish(&[("x", b"3".to_vec())]).unwrap();
+        assert_eq!(fs::read(path.join("x")).unwrap(), b"3");
+        assert_eq!(names(&path), ["history.csv", "x", "y"]);
+    }
+
+    #[test]
+    fn a_run_that_does_not_finish_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RunFolder::create(Some(&dir.path().join("a/b"))).unwrap());
+        assert_eq!(names(dir.path()), [""; 0]);
+
+        fs::create_dir(dir.path().join("mine")).unwrap();
+        drop(RunFolder::create(Some(&dir.path().join("mine/run"))).unwrap());
+        assert_eq!(names(dir.path()), ["mine"]);
+        drop(RunFolder::create(Some(&dir.path().join("mine"))).unwrap());
+        assert_eq!(names(dir.path()), ["mine"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_takes_the_others_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let folder = RunFolder::create(Some(&path)).unwrap();
+        fs::write(folder.history(), "epoch").unwrap();
+        let failure = folder.finish(&[("x", b"1".to_vec()), ("no/y", b"2".to_vec())]).unwrap_err();
+        assert!(failure.to_string().contains("no/y"), "{failure}");
+        assert_eq!(names(dir.path()), [""; 0]);
+    }
+}
