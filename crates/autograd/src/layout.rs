@@ -61,9 +61,14 @@ impl Layout {
         order
     }
 
-    /// Another shape of the same rank, without gaps, its axes in memory in this order.
+    /// Another shape without gaps, its axes in memory in this order; row-major if it is of another
+    /// rank.
     pub(crate) fn with_shape(&self, shape: Dims) -> Self {
-        Self::dense(shape, &self.order())
+        if shape.len() == self.shape.len() {
+            Self::dense(shape, &self.order())
+        } else {
+            Self::row_major(shape)
+        }
     }
 
     /// Whether the elements lie without gaps, whatever the order of the axes.

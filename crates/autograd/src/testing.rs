@@ -30,7 +30,7 @@ pub(crate) fn with_gaps(x: &Tensor<f64>) -> Tensor<f64> {
     let shape: Vec<usize> = x.shape().iter().copied().chain([1]).collect();
     let x = x.reshape(&shape).unwrap();
     let last = shape.len() - 1;
-    let wide = Tensor::concat(&[&x, &x.mul_scalar(f64::NAN)], last).unwrap();
+    let wide = Tensor::concat(&[&x, &x.detach().mul_scalar(f64::NAN)], last).unwrap();
     wide.narrow(last, 0, 1).unwrap().reshape(&shape[..last]).unwrap()
 }
 
