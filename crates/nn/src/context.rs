@@ -39,7 +39,6 @@ pub struct Context<'a, T: Float = f32> {
 pub type Observer<'a, T = f32> = Box<dyn FnMut(Observed<'_, T>) + Send + 'a>;
 
 /// A layer that has just run.
-#[allow(missing_debug_implementations)]
 pub struct Observed<'a, T: Float = f32> {
     /// Where the layer stands in the network, as in `0.2`.
     pub path: &'a str,

@@ -78,7 +78,6 @@ pub trait Module<T: Float = f32>: Send {
 }
 
 /// Something that a layer owns.
-#[allow(missing_debug_implementations)]
 pub enum Item<'a, T: Float = f32> {
     /// What training changes.
     Parameter(&'a Parameter<T>),
@@ -91,7 +90,6 @@ pub enum Item<'a, T: Float = f32> {
 }
 
 /// Something that a layer owns, to be changed.
-#[allow(missing_debug_implementations)]
 pub enum ItemMut<'a, T: Float = f32> {
     /// What training changes.
     Parameter(&'a mut Parameter<T>),

@@ -1,7 +1,7 @@
 //! The average of each window.
 
 use super::geometry::{Geometry, Planes, Pool2dConfig};
-use crate::arch::{Isa, Kernel, Microkernel, Vector};
+use crate::arch::{Isa, Kernel, Microkernel};
 use crate::element::Element;
 use crate::error::{Result, ShapeError};
 use crate::parallel;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::geometry::{Geometry, Planes, Pool2dConfig};
-use crate::arch::{Isa, Kernel, Microkernel, Vector};
+use crate::arch::{Isa, Kernel, Microkernel};
 use crate::element::Element;
 use crate::error::{Result, ShapeError};
 use crate::parallel;

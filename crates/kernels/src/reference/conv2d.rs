@@ -35,7 +35,7 @@ fn for_each_product(geometry: &Geometry, mut each: impl FnMut([usize; 4], [usize
 }
 
 /// Calls `each` with every index of `shape`.
-fn for_each_index(shape: [usize; 4], mut each: impl FnMut([usize; 4])) {
+pub(super) fn for_each_index(shape: [usize; 4], mut each: impl FnMut([usize; 4])) {
     for a in 0..shape[0] {
         for b in 0..shape[1] {
             for c in 0..shape[2] {

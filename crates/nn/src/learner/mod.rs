@@ -48,7 +48,6 @@ pub use state::{EpochRow, State};
 /// assert!(rows[0].metric("accuracy").is_some());
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
-#[allow(missing_debug_implementations)]
 pub struct Learner {
     /// What training works on, and where it stands.
     pub state: State,

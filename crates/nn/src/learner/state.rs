@@ -13,7 +13,6 @@ use crate::schedule::Schedule;
 
 /// Everything that a fit works on. Callbacks may change it.
 #[non_exhaustive]
-#[allow(missing_debug_implementations)]
 pub struct State {
     /// The network.
     pub model: Box<dyn Module>,
