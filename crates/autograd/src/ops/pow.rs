@@ -64,7 +64,6 @@ mod tests {
     fn at_zero_the_gradients_are_those_of_a_constant_a_line_and_a_square() {
         for (p, dx) in [(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)] {
             let x = Tensor::scalar(0.0f32).requires_grad();
-            Tape::new().backward(&x.pow(p)).unwrap_err();
             let tape = Tape::new();
             tape.backward(&x.pow(p)).unwrap();
             assert_eq!(x.grad().unwrap().item(), Ok(dx));
