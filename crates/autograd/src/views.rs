@@ -15,9 +15,9 @@ fn exactly<const N: usize>(
     values: &[usize],
     shape: &[usize],
 ) -> Result<[usize; N]> {
-    values.try_into().map_err(|_| {
-        Error::shape(op, format!("shape of {what}"), axes, format!("{shape:?}"))
-    })
+    values
+        .try_into()
+        .map_err(|_| Error::shape(op, format!("shape of {what}"), axes, format!("{shape:?}")))
 }
 
 impl<T: Float> Tensor<T> {
@@ -68,7 +68,12 @@ impl<T: Float> Tensor<T> {
     pub(crate) fn vector(&self, op: &'static str, what: &str, len: usize) -> Result<Self> {
         if self.shape() != [len] {
             let got = format!("{:?}", self.shape());
-            return Err(Error::shape(op, format!("shape of {what}"), format!("[{len}]"), got));
+            return Err(Error::shape(
+                op,
+                format!("shape of {what}"),
+                format!("[{len}]"),
+                got,
+            ));
         }
         Ok(self.without_gaps())
     }
@@ -114,6 +119,9 @@ impl<T: Float> Tensor<T> {
     pub(crate) fn like_with_shape(&self, op: &'static str, shape: &[usize]) -> Result<Self> {
         crate::layout::checked_len(op, shape)?;
         let shape = crate::dims::Dims::new(op, shape)?;
-        Ok(Self::for_overwrite(Layout::with_shape(self.layout(), shape)))
+        Ok(Self::for_overwrite(Layout::with_shape(
+            self.layout(),
+            shape,
+        )))
     }
 }

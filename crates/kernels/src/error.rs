@@ -55,6 +55,11 @@ pub(crate) fn check_len(op: &'static str, what: &str, expected: usize, got: usiz
     if expected == got {
         Ok(())
     } else {
-        Err(ShapeError::new(op, format!("length of {what}"), expected, got))
+        Err(ShapeError::new(
+            op,
+            format!("length of {what}"),
+            expected,
+            got,
+        ))
     }
 }

@@ -10,8 +10,8 @@
 
 pub mod arch;
 pub mod conv2d;
-pub mod elementwise;
 mod element;
+pub mod elementwise;
 mod error;
 pub mod gemm;
 mod math;

@@ -10,6 +10,9 @@ use crate::parallel::{self, SharedMut};
 const CHUNK: usize = 1 << 14;
 /// Sums that a chunk keeps side by side: additions do not wait for each other.
 const CHAINS: usize = 4;
+/// Terms that are summed one after the other before their sum is added to the total, so that each meets
+/// fewer roundings.
+const ROWS: usize = 32;
 
 /// What a sum is of.
 trait Term<T: Element>: Copy + Sync {
@@ -47,17 +50,24 @@ impl<T: Element, F: Term<T>> Kernel<T> for SumChunk<'_, T, F> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) -> T {
-        let mut sums = [V::splat(T::ZERO); CHAINS];
-        let mut groups = self.x.chunks_exact(CHAINS * V::LANES);
-        for group in &mut groups {
-            for (sum, x) in sums.iter_mut().zip(group.chunks_exact(V::LANES)) {
-                *sum = self.term.add(*sum, V::from_slice(x));
+        let mut totals = [V::splat(T::ZERO); CHAINS];
+        for block in self.x.chunks(ROWS * CHAINS * V::LANES) {
+            let mut sums = [V::splat(T::ZERO); CHAINS];
+            let mut groups = block.chunks_exact(CHAINS * V::LANES);
+            for group in &mut groups {
+                for (sum, x) in sums.iter_mut().zip(group.chunks_exact(V::LANES)) {
+                    *sum = self.term.add(*sum, V::from_slice(x));
+                }
+            }
+            for (sum, x) in sums.iter_mut().zip(groups.remainder().chunks(V::LANES)) {
+                *sum = self.term.add(*sum, load(x, T::ZERO));
+            }
+            for (total, sum) in totals.iter_mut().zip(sums) {
+                *total = total.add(sum);
             }
         }
-        for (sum, x) in sums.iter_mut().zip(groups.remainder().chunks(V::LANES)) {
-            *sum = self.term.add(*sum, load(x, T::ZERO));
-        }
-        sums[0].add(sums[2]).add(sums[1].add(sums[3])).reduce_add()
+        let [a, b, c, d] = totals;
+        a.add(c).add(b.add(d)).reduce_add()
     }
 }
 
@@ -69,8 +79,11 @@ fn sum_terms<T: Element, F: Term<T>>(isa: Isa, x: &[T], term: F) -> T {
     }
     let chunks = x.len().div_ceil(CHUNK);
     let (a, b) = x.split_at(chunks.next_power_of_two() / 2 * CHUNK);
-    let [a, b] =
-        parallel::join(x.len(), || sum_terms(isa, a, term), || sum_terms(isa, b, term));
+    let [a, b] = parallel::join(
+        x.len(),
+        || sum_terms(isa, a, term),
+        || sum_terms(isa, b, term),
+    );
     a + b
 }
 
@@ -105,7 +118,12 @@ fn check_axis(
     let rest = outer.checked_mul(inner);
     let Some((rest, elements)) = rest.and_then(|rest| Some((rest, rest.checked_mul(n)?))) else {
         let got = format!("[{outer}][{n}][{inner}]");
-        return Err(ShapeError::new(op, "shape", "sizes whose product fits in usize", got));
+        return Err(ShapeError::new(
+            op,
+            "shape",
+            "sizes whose product fits in usize",
+            got,
+        ));
     };
     check_len(op, name, elements, len)?;
     check_len(op, reduced_name, rest, reduced)
@@ -113,8 +131,6 @@ fn check_axis(
 
 /// Columns of a job in a sum over rows.
 const COLUMNS: usize = 1 << 10;
-/// Rows that are summed before their sum is added to the total, so that it meets fewer roundings.
-const ROWS: usize = 64;
 
 /// Sums `rows` rows into `y`: some columns of a matrix.
 struct SumRows<'a, T> {
@@ -169,11 +185,19 @@ fn reduce_axis<T: Element>(x: &[T], [outer, n, inner]: [usize; 3], divisor: T, y
         let columns = COLUMNS.min(inner - column);
         let row = job / parts;
         // SAFETY: columns of a row that only this job has.
-        let y = unsafe {
-            std::slice::from_raw_parts_mut(y.get().add(row * inner + column), columns)
-        };
+        let y =
+            unsafe { std::slice::from_raw_parts_mut(y.get().add(row * inner + column), columns) };
         let x = &x[(row * n * inner + column).min(x.len())..];
-        T::run(isa, SumRows { x, rows: n, row_stride: inner, divisor, y });
+        T::run(
+            isa,
+            SumRows {
+                x,
+                rows: n,
+                row_stride: inner,
+                divisor,
+                y,
+            },
+        );
     });
 }
 
@@ -189,7 +213,12 @@ pub fn sum_axis<T: Element>(
     inner: usize,
     y: &mut [T],
 ) -> Result<()> {
-    check_axis("sum_axis", [outer, n, inner], ["x", "y"], [x.len(), y.len()])?;
+    check_axis(
+        "sum_axis",
+        [outer, n, inner],
+        ["x", "y"],
+        [x.len(), y.len()],
+    )?;
     reduce_axis(x, [outer, n, inner], T::ONE, y);
     Ok(())
 }
@@ -206,7 +235,12 @@ pub fn mean_axis<T: Element>(
     inner: usize,
     y: &mut [T],
 ) -> Result<()> {
-    check_axis("mean_axis", [outer, n, inner], ["x", "y"], [x.len(), y.len()])?;
+    check_axis(
+        "mean_axis",
+        [outer, n, inner],
+        ["x", "y"],
+        [x.len(), y.len()],
+    )?;
     reduce_axis(x, [outer, n, inner], T::from_f64(n as f64), y);
     Ok(())
 }
@@ -235,7 +269,12 @@ pub fn argmax_axis<T: Element>(
     let op = "argmax_axis";
     check_axis(op, [outer, n, inner], ["x", "y"], [x.len(), y.len()])?;
     if (n == 0 && !y.is_empty()) || u32::try_from(n).is_err() {
-        return Err(ShapeError::new(op, "axis to search", "1 to 2^32 - 1 elements", n));
+        return Err(ShapeError::new(
+            op,
+            "axis to search",
+            "1 to 2^32 - 1 elements",
+            n,
+        ));
     }
     for (i, y) in y.iter_mut().enumerate() {
         let first = i / inner * n * inner + i % inner;
@@ -264,7 +303,12 @@ pub fn broadcast_axis<T: Element>(
     inner: usize,
     y: &mut [T],
 ) -> Result<()> {
-    check_axis("broadcast_axis", [outer, n, inner], ["y", "x"], [y.len(), x.len()])?;
+    check_axis(
+        "broadcast_axis",
+        [outer, n, inner],
+        ["y", "x"],
+        [y.len(), x.len()],
+    )?;
     if inner == 1 {
         for (row, &x) in y.chunks_exact_mut(n.max(1)).zip(x) {
             row.fill(x);

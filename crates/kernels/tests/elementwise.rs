@@ -46,11 +46,19 @@ fn check_unary<T: Element>(
             let want: Vec<f64> = to::<T>(&want).iter().map(|x| x.to_f64()).collect();
             let mut y = vec![T::from_f64(7.0); len];
             f(&to(&x), &mut y).unwrap();
-            assert_close(&y, &want, 1e-6, &format!("{name}, {}, length {len}", isa.name()));
+            assert_close(
+                &y,
+                &want,
+                1e-6,
+                &format!("{name}, {}, length {len}", isa.name()),
+            );
         }
     });
     let error = f(&[T::ONE; 3], &mut [T::ONE; 4]).unwrap_err();
-    assert_eq!(error.to_string(), format!("{name}: length of x: expected 4, got 3"));
+    assert_eq!(
+        error.to_string(),
+        format!("{name}: length of x: expected 4, got 3")
+    );
 }
 
 fn check_binary<T: Element>(
@@ -61,12 +69,20 @@ fn check_binary<T: Element>(
     each_isa(|isa| {
         for len in LENGTHS {
             // Each special value meets ordinary ones and others of its kind.
-            let (a, b) = (input(len, 1), input(len + 10, 2)[len.min(10)..][..len].to_vec());
+            let (a, b) = (
+                input(len, 1),
+                input(len + 10, 2)[len.min(10)..][..len].to_vec(),
+            );
             let want: Vec<f64> = a.iter().zip(&b).map(|(&a, &b)| of_two(a, b)).collect();
             let want: Vec<f64> = to::<T>(&want).iter().map(|x| x.to_f64()).collect();
             let mut y = vec![T::from_f64(7.0); len];
             f(&to(&a), &to(&b), &mut y).unwrap();
-            assert_close(&y, &want, 1e-5, &format!("{name}, {}, length {len}", isa.name()));
+            assert_close(
+                &y,
+                &want,
+                1e-5,
+                &format!("{name}, {}, length {len}", isa.name()),
+            );
         }
     });
     let [one, two] = [[T::ONE; 3], [T::ONE; 3]];
@@ -77,9 +93,11 @@ fn check_binary<T: Element>(
 fn check_all<T: Element>() {
     let t = T::from_f64;
     check_unary::<T>("relu", fast::relu, naive::relu);
-    check_unary::<T>("leaky_relu", |x, y| fast::leaky_relu(x, t(0.25), y), |x| {
-        naive::leaky_relu(x, 0.25)
-    });
+    check_unary::<T>(
+        "leaky_relu",
+        |x, y| fast::leaky_relu(x, t(0.25), y),
+        |x| naive::leaky_relu(x, 0.25),
+    );
     check_unary::<T>("sigmoid", fast::sigmoid, naive::sigmoid);
     check_unary::<T>("tanh", fast::tanh, f64::tanh);
     check_unary::<T>("gelu", fast::gelu, naive::gelu);
@@ -91,7 +109,11 @@ fn check_all<T: Element>() {
     check_unary::<T>("powf", |x, y| fast::powf(x, t(2.0), y), |x| x * x);
     check_unary::<T>("powf", |x, y| fast::powf(x, t(-0.5), y), |x| x.powf(-0.5));
     check_unary::<T>("scale", |x, y| fast::scale(x, t(-1.5), y), |x| -1.5 * x);
-    check_unary::<T>("add_scalar", |x, y| fast::add_scalar(x, t(0.5), y), |x| x + 0.5);
+    check_unary::<T>(
+        "add_scalar",
+        |x, y| fast::add_scalar(x, t(0.5), y),
+        |x| x + 0.5,
+    );
     check_unary::<T>("add_assign", |x, y| fast::add_assign(y, x), |x| 7.0 + x);
     check_unary::<T>("axpy", |x, y| fast::axpy(t(0.5), x, y), |x| 7.0 + 0.5 * x);
 
@@ -127,14 +149,20 @@ fn gradients_from_the_output() {
             let mut dx = vec![0.0f32; len];
             let y: Vec<f64> = x.iter().map(|&x| naive::sigmoid(x)).collect();
             fast::sigmoid_backward(&to(&y), &to(&dy), &mut dx).unwrap();
-            let want: Vec<f64> =
-                y.iter().zip(&dy).map(|(&y, &dy)| naive::sigmoid_backward(y, dy)).collect();
+            let want: Vec<f64> = y
+                .iter()
+                .zip(&dy)
+                .map(|(&y, &dy)| naive::sigmoid_backward(y, dy))
+                .collect();
             assert_close(&dx, &want, 1e-6, "sigmoid_backward");
 
             let y: Vec<f64> = x.iter().map(|&x| x.tanh()).collect();
             fast::tanh_backward(&to(&y), &to(&dy), &mut dx).unwrap();
-            let want: Vec<f64> =
-                y.iter().zip(&dy).map(|(&y, &dy)| naive::tanh_backward(y, dy)).collect();
+            let want: Vec<f64> = y
+                .iter()
+                .zip(&dy)
+                .map(|(&y, &dy)| naive::tanh_backward(y, dy))
+                .collect();
             assert_close(&dx, &want, 1e-6, "tanh_backward");
         }
     });
@@ -158,21 +186,23 @@ fn threads_do_not_change_the_bits() {
 /// A view of up to five axes, of which some repeat, skip or are empty, permuted.
 fn views() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, usize, usize)> {
     let axis = (0usize..7, 0usize..3);
-    (prop::collection::vec(axis, 0..5), 0usize..4, any::<u64>()).prop_map(|(axes, offset, order)| {
-        let mut stride = 1;
-        let mut view = vec![];
-        for (size, gap) in axes {
-            // Gap 0 repeats every fourth time, by the bits of the order.
-            let repeats = gap == 0 && order & (1 << view.len()) != 0;
-            view.push((size, if repeats { 0 } else { stride * (gap + 1) }));
-            stride *= size.max(1) * (gap + 1);
-        }
-        for i in (1..view.len()).rev() {
-            view.swap(i, (order >> (8 * i)) as usize % (i + 1));
-        }
-        let (shape, strides): (Vec<usize>, Vec<usize>) = view.into_iter().unzip();
-        (shape, strides, offset, offset + stride + 1)
-    })
+    (prop::collection::vec(axis, 0..5), 0usize..4, any::<u64>()).prop_map(
+        |(axes, offset, order)| {
+            let mut stride = 1;
+            let mut view = vec![];
+            for (size, gap) in axes {
+                // Gap 0 repeats every fourth time, by the bits of the order.
+                let repeats = gap == 0 && order & (1 << view.len()) != 0;
+                view.push((size, if repeats { 0 } else { stride * (gap + 1) }));
+                stride *= size.max(1) * (gap + 1);
+            }
+            for i in (1..view.len()).rev() {
+                view.swap(i, (order >> (8 * i)) as usize % (i + 1));
+            }
+            let (shape, strides): (Vec<usize>, Vec<usize>) = view.into_iter().unzip();
+            (shape, strides, offset, offset + stride + 1)
+        },
+    )
 }
 
 proptest! {

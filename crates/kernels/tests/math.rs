@@ -4,9 +4,9 @@
 mod common;
 
 use common::each_isa;
+use topedge_kernels::Result;
 use topedge_kernels::elementwise as fast;
 use topedge_kernels::reference::elementwise as naive;
-use topedge_kernels::Result;
 
 /// Every so many bit patterns one is tried; prime, so that all exponents and mantissas have their
 /// turn.
@@ -41,7 +41,14 @@ fn check(
         .step_by(STEP)
         .map(f32::from_bits)
         .filter(|x| !x.is_subnormal())
-        .chain([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN])
+        .chain([
+            0.0,
+            -0.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            f32::MIN,
+        ])
         .collect();
     let want: Vec<f64> = x.iter().map(|&x| exact(f64::from(x))).collect();
     each_isa(|isa| {
@@ -50,7 +57,10 @@ fn check(
         for ((&x, &y), &want) in x.iter().zip(&y).zip(&want) {
             let error = error(y, want);
             let isa = isa.name();
-            assert!(error <= bound, "{name}({x:e}), {isa}: {y:e} is {error} ulp from {want:e}");
+            assert!(
+                error <= bound,
+                "{name}({x:e}), {isa}: {y:e} is {error} ulp from {want:e}"
+            );
         }
     });
 }

@@ -31,11 +31,8 @@ impl PlotError {
 pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// A chart with linear axes.
-pub(crate) type Chart<'a, 'b> = ChartContext<
-    'b,
-    SVGBackend<'a>,
-    Cartesian2d<RangedCoordf64, RangedCoordf64>,
->;
+pub(crate) type Chart<'a, 'b> =
+    ChartContext<'b, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// What a chart says about itself.
 pub(crate) struct Labels<'a> {
@@ -117,7 +114,11 @@ pub(crate) fn range_of(values: impl Iterator<Item = f64>) -> Range<f64> {
         return 0.0..1.0;
     }
     // Values that are all alike still need an axis of some length.
-    let air = if low < high { 0.05 * (high - low) } else { 0.5 * low.abs().max(1.0) };
+    let air = if low < high {
+        0.05 * (high - low)
+    } else {
+        0.5 * low.abs().max(1.0)
+    };
     low - air..high + air
 }
 

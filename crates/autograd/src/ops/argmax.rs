@@ -43,7 +43,11 @@ mod tests {
             let rows = x.permute(&rest).unwrap().to_vec();
             let expected: Vec<u32> = rows
                 .chunks(x.shape()[axis])
-                .map(|row| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32)
+                .map(|row| {
+                    (0..row.len())
+                        .max_by(|&a, &b| row[a].total_cmp(&row[b]))
+                        .unwrap() as u32
+                })
                 .collect();
             for x in formats(&x) {
                 assert_eq!(x.argmax(axis).unwrap(), expected);

@@ -14,8 +14,9 @@ struct LeakyRelu<T: Float> {
 
 impl<T: Float> Backward<T> for LeakyRelu<T> {
     fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        let kernel =
-            |x: &[T], dy: &[T], dx: &mut [T]| elementwise::leaky_relu_backward(x, self.slope, dy, dx);
+        let kernel = |x: &[T], dy: &[T], dx: &mut [T]| {
+            elementwise::leaky_relu_backward(x, self.slope, dy, dx)
+        };
         grads.add(0, || self.x.zip(dy, kernel))
     }
 }
@@ -24,7 +25,10 @@ impl<T: Float> Tensor<T> {
     /// `y = x` where `x > 0`, else `slope x`. `dx = dy` where `x > 0`, else `slope dy`.
     pub fn leaky_relu(&self, slope: T) -> Self {
         let y = self.map(|x, y| elementwise::leaky_relu(x, slope, y));
-        record(y, &[self], |_| LeakyRelu { x: self.clone(), slope })
+        record(y, &[self], |_| LeakyRelu {
+            x: self.clone(),
+            slope,
+        })
     }
 }
 
@@ -46,7 +50,12 @@ mod tests {
     fn gradient() {
         // A negative slope is where saving the output instead of the input would go wrong.
         for slope in [0.01, 0.0, -0.5] {
-            for x in [random(1, &[]), random(2, &[7]), random(3, &[2, 5, 3]), random(4, &[0])] {
+            for x in [
+                random(1, &[]),
+                random(2, &[7]),
+                random(3, &[2, 5, 3]),
+                random(4, &[0]),
+            ] {
                 gradcheck(&[x], |x| Ok(with_gaps(&x[0]).leaky_relu(slope))).unwrap();
             }
             for x in formats(&random(5, &[2, 3, 2, 2])) {

@@ -96,11 +96,13 @@ impl Vector for F32x16 {
     fn copysign(self, sign: Self) -> Self {
         // Truth table 0xD8: the third operand's bit where it is set in the mask, else the first's.
         const PICK: i32 = 0xD8;
-        Self(intrinsic!(_mm512_castsi512_ps(_mm512_ternarylogic_epi32::<PICK>(
-            _mm512_castps_si512(self.0),
-            _mm512_castps_si512(sign.0),
-            _mm512_set1_epi32(i32::MIN),
-        ))))
+        Self(intrinsic!(_mm512_castsi512_ps(
+            _mm512_ternarylogic_epi32::<PICK>(
+                _mm512_castps_si512(self.0),
+                _mm512_castps_si512(sign.0),
+                _mm512_set1_epi32(i32::MIN),
+            )
+        )))
     }
 
     #[inline(always)]

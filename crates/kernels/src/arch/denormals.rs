@@ -21,7 +21,9 @@ mod control {
         let mxcsr = state as u32;
         // SAFETY: `state` came from `read`, with only the two flush bits changed: all its bits are
         // valid, and exceptions stay masked as they were.
-        unsafe { asm!("ldmxcsr [{}]", in(reg) &mxcsr, options(nostack, preserves_flags, readonly)) };
+        unsafe {
+            asm!("ldmxcsr [{}]", in(reg) &mxcsr, options(nostack, preserves_flags, readonly))
+        };
     }
 }
 

@@ -49,7 +49,15 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
             let first = job * job_tiles;
             let tiles = [first, tiles.min(first + job_tiles)];
             scratch::with(depth * nr, |rows: &mut [T]| {
-                T::run(isa, Tiles { conv, weight, tiles, rows });
+                T::run(
+                    isa,
+                    Tiles {
+                        conv,
+                        weight,
+                        tiles,
+                        rows,
+                    },
+                );
             });
         });
     });
@@ -103,8 +111,8 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             let images = V::NR.min(conv.batch - image);
             let [batch_stride, _, height, width] = conv.target.strides;
             let offset = image * batch_stride + place[0] * height + place[1] * width;
-            let copy = !images.is_multiple_of(V::LANES)
-                || conv.rows.div_ceil(V::MR) >= COPY_FROM_PANELS;
+            let copy =
+                !images.is_multiple_of(V::LANES) || conv.rows.div_ceil(V::MR) >= COPY_FROM_PANELS;
             let b_stride = if copy {
                 // SAFETY: the images from `image` on are inside the source.
                 unsafe { hits.copy::<V>(conv, image, images, self.rows) };
@@ -114,11 +122,16 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             };
             for row in (0..conv.rows).step_by(V::MR) {
                 let weight = self.weight[row * conv.depth()..].as_ptr();
-                let mut pairs = [Pair { a: weight, b: weight }; MAX_TAPS];
+                let mut pairs = [Pair {
+                    a: weight,
+                    b: weight,
+                }; MAX_TAPS];
                 for (index, (pair, hit)) in pairs.iter_mut().zip(hits.get()).enumerate() {
                     pair.a = weight.wrapping_add(hit.tap * conv.channels * V::MR);
                     pair.b = if copy {
-                        self.rows.as_ptr().wrapping_add(index * conv.channels * V::NR)
+                        self.rows
+                            .as_ptr()
+                            .wrapping_add(index * conv.channels * V::NR)
                     } else {
                         conv.source.pointer.wrapping_add(hit.offset + image)
                     };
@@ -131,7 +144,10 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
                     vectors: images.div_ceil(V::LANES),
                 };
                 let panel = Panel {
-                    c: conv.target.pointer.wrapping_add(row * conv.target.strides[1]),
+                    c: conv
+                        .target
+                        .pointer
+                        .wrapping_add(row * conv.target.strides[1]),
                     row_stride: conv.target.strides[1],
                     place: Place::Contiguous(offset),
                     columns: images,
@@ -160,7 +176,10 @@ struct Hits {
 
 impl Default for Hits {
     fn default() -> Self {
-        Self { hits: [Hit::default(); MAX_TAPS], len: 0 }
+        Self {
+            hits: [Hit::default(); MAX_TAPS],
+            len: 0,
+        }
     }
 }
 

@@ -17,8 +17,8 @@ mod weight;
 
 pub use bias::backward_bias;
 pub use geometry::{Conv2dConfig, output_shape};
-pub use im2col::{col2im, im2col};
 pub(crate) use geometry::{Geometry, window_positions};
+pub use im2col::{col2im, im2col};
 
 use crate::arch::Isa;
 use crate::element::Element;
@@ -63,7 +63,9 @@ pub fn forward<T: Element>(
     }
     let isa = Isa::current();
     // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
-    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe { path::taps(isa, conv) });
+    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe {
+        path::taps(isa, conv)
+    });
     Ok(())
 }
 

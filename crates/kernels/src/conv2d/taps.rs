@@ -136,9 +136,16 @@ pub(super) fn forward<T: Element>(
 }
 
 /// The taps that meet the inputs of a phase along one axis, each with its shift.
-fn phase_taps(geometry: &Geometry, axis: usize, phase: usize) -> impl Iterator<Item = (usize, isize)> {
+fn phase_taps(
+    geometry: &Geometry,
+    axis: usize,
+    phase: usize,
+) -> impl Iterator<Item = (usize, isize)> {
     let stride = geometry.config.stride[axis] as isize;
-    let (padding, dilation) = (geometry.config.padding[axis], geometry.config.dilation[axis]);
+    let (padding, dilation) = (
+        geometry.config.padding[axis],
+        geometry.config.dilation[axis],
+    );
     (0..geometry.kernel[axis]).filter_map(move |tap| {
         let distance = (phase + padding) as isize - (tap * dilation) as isize;
         (distance % stride == 0).then_some((tap, distance / stride))

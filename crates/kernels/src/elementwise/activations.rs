@@ -38,7 +38,12 @@ lanes!(ReluBackward, 2 -> 1, cost 1, |[y, dy], _| {
 ///
 /// If the lengths differ.
 pub fn relu_backward<T: Element>(y: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each("relu_backward", ReluBackward, [("y", y), ("dy", dy)], [("dx", dx)])
+    each(
+        "relu_backward",
+        ReluBackward,
+        [("y", y), ("dy", dy)],
+        [("dx", dx)],
+    )
 }
 
 lanes!(LeakyRelu { slope }, 1 -> 1, cost 1, |[x], _| {
@@ -65,7 +70,12 @@ lanes!(LeakyReluBackward { slope }, 2 -> 1, cost 1, |[x, dy], _| {
 /// If the lengths differ.
 pub fn leaky_relu_backward<T: Element>(x: &[T], slope: T, dy: &[T], dx: &mut [T]) -> Result<()> {
     let lanes = LeakyReluBackward { slope };
-    each("leaky_relu_backward", lanes, [("x", x), ("dy", dy)], [("dx", dx)])
+    each(
+        "leaky_relu_backward",
+        lanes,
+        [("x", x), ("dy", dy)],
+        [("dx", dx)],
+    )
 }
 
 lanes!(Sigmoid, 1 -> 1, cost 4, |[x], _| [x.sigmoid()]);
@@ -89,7 +99,12 @@ lanes!(SigmoidBackward, 2 -> 1, cost 1, |[y, dy], _| {
 ///
 /// If the lengths differ.
 pub fn sigmoid_backward<T: Element>(y: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each("sigmoid_backward", SigmoidBackward, [("y", y), ("dy", dy)], [("dx", dx)])
+    each(
+        "sigmoid_backward",
+        SigmoidBackward,
+        [("y", y), ("dy", dy)],
+        [("dx", dx)],
+    )
 }
 
 lanes!(Tanh, 1 -> 1, cost 4, |[x], _| [x.tanh()]);
@@ -113,7 +128,12 @@ lanes!(TanhBackward, 2 -> 1, cost 1, |[y, dy], _| {
 ///
 /// If the lengths differ.
 pub fn tanh_backward<T: Element>(y: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each("tanh_backward", TanhBackward, [("y", y), ("dy", dy)], [("dx", dx)])
+    each(
+        "tanh_backward",
+        TanhBackward,
+        [("y", y), ("dy", dy)],
+        [("dx", dx)],
+    )
 }
 
 /// `x`, kept within `[-limit, limit]`: where a function has long met its asymptote, this keeps
@@ -158,7 +178,12 @@ lanes!(GeluBackward, 2 -> 1, cost 8, |[x, dy], _| {
 ///
 /// If the lengths differ.
 pub fn gelu_backward<T: Element>(x: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each("gelu_backward", GeluBackward, [("x", x), ("dy", dy)], [("dx", dx)])
+    each(
+        "gelu_backward",
+        GeluBackward,
+        [("x", x), ("dy", dy)],
+        [("dx", dx)],
+    )
 }
 
 lanes!(Silu, 1 -> 1, cost 4, |[x], _| {
@@ -188,5 +213,10 @@ lanes!(SiluBackward, 2 -> 1, cost 4, |[x, dy], _| {
 ///
 /// If the lengths differ.
 pub fn silu_backward<T: Element>(x: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each("silu_backward", SiluBackward, [("x", x), ("dy", dy)], [("dx", dx)])
+    each(
+        "silu_backward",
+        SiluBackward,
+        [("x", x), ("dy", dy)],
+        [("dx", dx)],
+    )
 }

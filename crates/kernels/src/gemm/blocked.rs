@@ -102,7 +102,14 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
         // An empty sum still has its one block: the output gets its bias and beta.
         for k0 in (0..k.max(1)).step_by(KC) {
             let depth = KC.min(k - k0);
-            let finish = if k0 == 0 { finish } else { Finish { beta: T::ONE, bias: None } };
+            let finish = if k0 == 0 {
+                finish
+            } else {
+                Finish {
+                    beta: T::ONE,
+                    bias: None,
+                }
+            };
             scratch::with(b_panels * depth * nr, |packed_b: &mut [T]| {
                 let to = SharedMut::new(packed_b.as_mut_ptr());
                 parallel::for_each(b_panels, packed_b.len(), |panel| {
@@ -110,7 +117,15 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                     let some = [j0 + first, nr.min(block_columns - first)];
                     // SAFETY: the block is inside B; each job writes a panel of its own.
                     let to = unsafe { to.get().add(first * depth) };
-                    T::run(isa, PackPanelB { b, depth: [k0, depth], columns: some, to });
+                    T::run(
+                        isa,
+                        PackPanelB {
+                            b,
+                            depth: [k0, depth],
+                            columns: some,
+                            to,
+                        },
+                    );
                 });
                 let packed_b = &*packed_b;
                 for i0 in (0..m).step_by(MC) {
@@ -123,7 +138,15 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                             let some = [i0 + first, mr.min(block_rows - first)];
                             // SAFETY: the block is inside A; each job writes a panel of its own.
                             let to = unsafe { to.get().add(first * depth) };
-                            T::run(isa, PackPanelA { a, rows: some, depth: [k0, depth], to });
+                            T::run(
+                                isa,
+                                PackPanelA {
+                                    a,
+                                    rows: some,
+                                    depth: [k0, depth],
+                                    to,
+                                },
+                            );
                         });
                         let packed_a = &*packed_a;
                         let row_jobs = block_rows.div_ceil(job_size);
@@ -132,20 +155,23 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                         parallel::for_each(row_jobs * column_jobs, operations, |job| {
                             let row = (job % row_jobs) * job_size;
                             let panel = (job / row_jobs) * JOB_PANELS;
-                            T::run(isa, MacroKernel {
-                                a: &packed_a[row * depth..],
-                                b: &packed_b[panel * nr * depth..],
-                                depth,
-                                rows: [i0 + row, job_size.min(block_rows - row)],
-                                columns: [
-                                    j0 + panel * nr,
-                                    (JOB_PANELS * nr).min(block_columns - panel * nr),
-                                ],
-                                c: c.get(),
-                                row_stride,
-                                offsets: columns,
-                                finish,
-                            });
+                            T::run(
+                                isa,
+                                MacroKernel {
+                                    a: &packed_a[row * depth..],
+                                    b: &packed_b[panel * nr * depth..],
+                                    depth,
+                                    rows: [i0 + row, job_size.min(block_rows - row)],
+                                    columns: [
+                                        j0 + panel * nr,
+                                        (JOB_PANELS * nr).min(block_columns - panel * nr),
+                                    ],
+                                    c: c.get(),
+                                    row_stride,
+                                    offsets: columns,
+                                    finish,
+                                },
+                            );
                         });
                     });
                 }

@@ -78,12 +78,25 @@ impl Gemm for f32 {
         // The vectors of a tile lie along its columns: where those of C are not contiguous but its
         // rows are, the transposed product is the same work the right way round.
         if column_stride != 1 && row_stride == 1 {
-            return gemm_rows(alpha, b.transpose(), a.transpose(), beta, c.as_ptr(), [n, m, k], [
-                column_stride,
-                row_stride,
-            ]);
+            return gemm_rows(
+                alpha,
+                b.transpose(),
+                a.transpose(),
+                beta,
+                c.as_ptr(),
+                [n, m, k],
+                [column_stride, row_stride],
+            );
         }
-        gemm_rows(alpha, a, b, beta, c.as_ptr(), [m, n, k], [row_stride, column_stride]);
+        gemm_rows(
+            alpha,
+            a,
+            b,
+            beta,
+            c.as_ptr(),
+            [m, n, k],
+            [row_stride, column_stride],
+        );
     }
 }
 

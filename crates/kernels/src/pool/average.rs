@@ -89,7 +89,12 @@ fn check_dilation(op: &'static str, config: &Pool2dConfig) -> Result<()> {
         return Ok(());
     }
     let got = format!("{:?}", config.dilation);
-    Err(ShapeError::new(op, "dilation", "[1, 1]: an average has none", got))
+    Err(ShapeError::new(
+        op,
+        "dilation",
+        "[1, 1]: an average has none",
+        got,
+    ))
 }
 
 fn forward<T: Element>(
@@ -108,7 +113,16 @@ fn forward<T: Element>(
         let rows = [job * group, rows.min((job + 1) * group)];
         // SAFETY (of what the kernel does): the views have checked every index of these shapes, and
         // jobs share no row of the output.
-        T::run(isa, Forward { geometry, planes, rows, x, y: &y });
+        T::run(
+            isa,
+            Forward {
+                geometry,
+                planes,
+                rows,
+                x,
+                y: &y,
+            },
+        );
     });
     Ok(())
 }
@@ -128,14 +142,22 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self { geometry, planes, x, y, .. } = self;
+        let Self {
+            geometry,
+            planes,
+            x,
+            y,
+            ..
+        } = self;
         let [_, _, out_height, out_width] = geometry.output;
         let (x_strides, y_strides) = (x.strides(), y.strides());
         let whole = planes.lanes - planes.lanes % V::LANES;
         for row in self.rows[0]..self.rows[1] {
             let (plane, oh) = (row / out_height, row % out_height);
             let x = x.as_ptr().wrapping_add(planes.offset(plane, x_strides));
-            let y = y.as_ptr().wrapping_add(planes.offset(plane, y_strides) + oh * y_strides[2]);
+            let y = y
+                .as_ptr()
+                .wrapping_add(planes.offset(plane, y_strides) + oh * y_strides[2]);
             let h = geometry.window(0, oh);
             for ow in 0..out_width {
                 let w = geometry.window(1, ow);
@@ -185,10 +207,23 @@ fn backward<T: Element>(
     let rows = planes.count() * geometry.output[2];
     let operations = rows.saturating_mul(geometry.row_cost(planes.lanes));
     parallel::for_each(planes.count() * blocks, operations, |job| {
-        let lanes = [job % blocks * LANES, planes.lanes.min((job % blocks + 1) * LANES)];
+        let lanes = [
+            job % blocks * LANES,
+            planes.lanes.min((job % blocks + 1) * LANES),
+        ];
         // SAFETY (of what the kernel does): the views have checked every index of these shapes, and
         // jobs share no lane of a plane.
-        T::run(isa, Backward { geometry, planes, plane: job / blocks, lanes, dy, dx: &dx });
+        T::run(
+            isa,
+            Backward {
+                geometry,
+                planes,
+                plane: job / blocks,
+                lanes,
+                dy,
+                dx: &dx,
+            },
+        );
     });
     Ok(())
 }
@@ -209,7 +244,14 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self { geometry, planes, plane, lanes: [first, end], dy, dx } = self;
+        let Self {
+            geometry,
+            planes,
+            plane,
+            lanes: [first, end],
+            dy,
+            dx,
+        } = self;
         let [_, _, height, width] = geometry.input;
         let [_, _, out_height, out_width] = geometry.output;
         let (dy_strides, dx_strides) = (dy.strides(), dx.strides());

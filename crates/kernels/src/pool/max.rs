@@ -60,12 +60,23 @@ fn forward<T: Element>(
     Geometry::check(op, "the output", geometry.output, y.shape())?;
     Geometry::check(op, "the indices", geometry.output, indices.shape())?;
     let [.., height, width] = geometry.input;
-    if height.checked_mul(width).is_none_or(|places| places as u64 > 1 << 32) {
+    if height
+        .checked_mul(width)
+        .is_none_or(|places| places as u64 > 1 << 32)
+    {
         let got = format!("{height} by {width}");
-        return Err(ShapeError::new(op, "size of an image", "at most 2^32 places", got));
+        return Err(ShapeError::new(
+            op,
+            "size of an image",
+            "at most 2^32 places",
+            got,
+        ));
     }
     let isa = Isa::current();
-    let planes = Planes::new(geometry.output, &[x.strides(), y.strides(), indices.strides()]);
+    let planes = Planes::new(
+        geometry.output,
+        &[x.strides(), y.strides(), indices.strides()],
+    );
     let rows = planes.count() * geometry.output[2];
     let row_cost = geometry.row_cost(planes.lanes);
     let group = (CHUNK / row_cost.max(1)).max(1);
@@ -73,7 +84,17 @@ fn forward<T: Element>(
         let rows = [job * group, rows.min((job + 1) * group)];
         // SAFETY (of what the kernel does): the views have checked every index of these shapes, and
         // jobs share no row of the outputs.
-        T::run(isa, Forward { geometry, planes, rows, x, y: &y, indices: &indices });
+        T::run(
+            isa,
+            Forward {
+                geometry,
+                planes,
+                rows,
+                x,
+                y: &y,
+                indices: &indices,
+            },
+        );
     });
     Ok(())
 }
@@ -94,7 +115,14 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self { geometry, planes, x, y, indices, .. } = self;
+        let Self {
+            geometry,
+            planes,
+            x,
+            y,
+            indices,
+            ..
+        } = self;
         let [_, _, out_height, out_width] = geometry.output;
         let (x_strides, width) = (x.strides(), geometry.input[3]);
         let [vertical, horizontal] = geometry.dilation;
@@ -184,8 +212,7 @@ pub fn max_backward<T: Element>(
     let expected = [batch, channels, out_height, out_width];
     Geometry::check(op, "the output's gradient", expected, dy.shape())?;
     Geometry::check(op, "the indices", expected, indices.shape())?;
-    let planes =
-        Planes::new(dx.shape(), &[dy.strides(), indices.strides(), dx.strides()]);
+    let planes = Planes::new(dx.shape(), &[dy.strides(), indices.strides(), dx.strides()]);
     let blocks = planes.lanes.div_ceil(LANES);
     let moved = planes.count() * planes.lanes * (height * width + out_height * out_width);
     let least_outside = AtomicUsize::new(usize::MAX);
@@ -225,7 +252,9 @@ unsafe fn add_at<T: Element>(
     let [_, _, out_height, out_width] = dy.shape();
     let (dy_strides, index_strides, dx_strides) = (dy.strides(), indices.strides(), dx.strides());
     let dy = dy.as_ptr().wrapping_add(planes.offset(plane, dy_strides));
-    let indices = indices.as_ptr().wrapping_add(planes.offset(plane, index_strides));
+    let indices = indices
+        .as_ptr()
+        .wrapping_add(planes.offset(plane, index_strides));
     let dx = dx.as_ptr().wrapping_add(planes.offset(plane, dx_strides));
     for h in 0..height {
         for w in 0..width {
@@ -244,7 +273,10 @@ unsafe fn add_at<T: Element>(
             for lane in lanes.clone() {
                 // SAFETY: a lane of the output.
                 let (index, dy) = unsafe {
-                    (*indices.add(from(index_strides) + lane), *dy.add(from(dy_strides) + lane))
+                    (
+                        *indices.add(from(index_strides) + lane),
+                        *dy.add(from(dy_strides) + lane),
+                    )
                 };
                 let place = index as usize;
                 if place >= height * width {

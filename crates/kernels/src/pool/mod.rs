@@ -8,8 +8,6 @@ mod average;
 mod geometry;
 mod max;
 
-pub use average::{
-    adaptive_avg_backward, adaptive_avg_forward, avg_backward, avg_forward,
-};
+pub use average::{adaptive_avg_backward, adaptive_avg_forward, avg_backward, avg_forward};
 pub use geometry::{Pool2dConfig, output_shape};
 pub use max::{adaptive_max_forward, max_backward, max_forward};

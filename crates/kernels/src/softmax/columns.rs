@@ -22,7 +22,12 @@ pub(super) struct Layout {
 impl Layout {
     /// The columns along `n` of `[outer][n][inner]`.
     pub(super) fn of_axis(n: usize, inner: usize) -> Self {
-        Self { group: inner, group_stride: n * inner, column: 1, step: inner }
+        Self {
+            group: inner,
+            group_stride: n * inner,
+            column: 1,
+            step: inner,
+        }
     }
 
     /// The first step of column `j`.
@@ -77,7 +82,9 @@ impl<T: Element> Steps<T> {
 }
 
 /// What is done to a vector of columns. Implement as `#[inline(always)]`; see [`Kernel`].
-pub(super) trait ColumnOp<T: Element, const IN: usize, const OUT: usize>: Copy + Sync {
+pub(super) trait ColumnOp<T: Element, const IN: usize, const OUT: usize>:
+    Copy + Sync
+{
     /// `columns` are the first of them and their number, which may be less than the lanes.
     ///
     /// # Safety
@@ -120,7 +127,17 @@ pub(super) unsafe fn for_each_vector<T, O, const IN: usize, const OUT: usize>(
         scratch::with((IN + OUT) * n * MAX_LANES, |tiles: &mut [T]| {
             let columns = [job * width, width.min(columns - job * width)];
             // SAFETY (of what the kernel does): the caller's duty; jobs share no column.
-            T::run(isa, ColumnBlock { op, n, columns, x, y, tiles });
+            T::run(
+                isa,
+                ColumnBlock {
+                    op,
+                    n,
+                    columns,
+                    x,
+                    y,
+                    tiles,
+                },
+            );
         });
     });
 }
@@ -149,11 +166,15 @@ where
         let [first, count] = self.columns;
         let mut tiles = self.tiles.chunks_exact_mut((self.n * V::LANES).max(1));
         let mut tile = || Steps {
-            first: tiles.next().map_or(std::ptr::dangling_mut(), |tile| tile.as_mut_ptr()),
+            first: tiles
+                .next()
+                .map_or(std::ptr::dangling_mut(), |tile| tile.as_mut_ptr()),
             stride: V::LANES,
         };
-        let (x_tiles, y_tiles): ([_; IN], [_; OUT]) =
-            (std::array::from_fn(|_| tile()), std::array::from_fn(|_| tile()));
+        let (x_tiles, y_tiles): ([_; IN], [_; OUT]) = (
+            std::array::from_fn(|_| tile()),
+            std::array::from_fn(|_| tile()),
+        );
         for j in (first..first + count).step_by(V::LANES) {
             let width = V::LANES.min(first + count - j);
             let direct = |layout: &Layout| width == V::LANES && layout.contiguous(j, width);
@@ -162,7 +183,10 @@ where
                 let operand = operand.get();
                 if direct(layout) {
                     let first = operand.wrapping_add(layout.offset(j));
-                    *steps = Steps { first, stride: layout.step };
+                    *steps = Steps {
+                        first,
+                        stride: layout.step,
+                    };
                     continue;
                 }
                 for lane in 0..V::LANES {
@@ -177,7 +201,10 @@ where
             for (steps, (operand, layout)) in y.iter_mut().zip(&self.y) {
                 if direct(layout) {
                     let first = operand.get().wrapping_add(layout.offset(j));
-                    *steps = Steps { first, stride: layout.step };
+                    *steps = Steps {
+                        first,
+                        stride: layout.step,
+                    };
                 }
             }
             // SAFETY: all operands have `n` steps, in place or in their tiles.

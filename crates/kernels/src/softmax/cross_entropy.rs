@@ -23,7 +23,8 @@ pub struct CrossEntropy<'a, T> {
 
 impl<T: Element> CrossEntropy<'_, T> {
     fn weight(&self, class: usize) -> f64 {
-        self.class_weights.map_or(1.0, |weights| weights[class].to_f64())
+        self.class_weights
+            .map_or(1.0, |weights| weights[class].to_f64())
     }
 
     /// Checks the options and labels, and sums the weights of the labels that count.
@@ -33,7 +34,12 @@ impl<T: Element> CrossEntropy<'_, T> {
             check_len(op, "class_weights", classes, weights.len())?;
         }
         if !(0.0..=1.0).contains(&self.label_smoothing) {
-            return Err(ShapeError::new(op, "label_smoothing", "0 to 1", self.label_smoothing));
+            return Err(ShapeError::new(
+                op,
+                "label_smoothing",
+                "0 to 1",
+                self.label_smoothing,
+            ));
         }
         let mut total = 0.0;
         for (i, &label) in labels.iter().enumerate() {
@@ -42,7 +48,12 @@ impl<T: Element> CrossEntropy<'_, T> {
             }
             if label as usize >= classes {
                 let expected = format!("a class below {classes}");
-                return Err(ShapeError::new(op, format!("label of sample {i}"), expected, label));
+                return Err(ShapeError::new(
+                    op,
+                    format!("label of sample {i}"),
+                    expected,
+                    label,
+                ));
             }
             total += self.weight(label as usize);
         }
@@ -205,8 +216,13 @@ pub fn cross_entropy<T: Element>(
     };
     let x = [(logits.as_ptr(), layout(logits.strides()))];
     Ok(scratch::with(samples, |losses: &mut [f64]| {
-        let op =
-            Op { config, labels, total, class_total, losses: SharedMut::new(losses.as_mut_ptr()) };
+        let op = Op {
+            config,
+            labels,
+            total,
+            class_total,
+            losses: SharedMut::new(losses.as_mut_ptr()),
+        };
         // SAFETY: the views have checked every index of `[samples, classes]`, and those of dlogits
         // are distinct.
         unsafe {

@@ -9,7 +9,11 @@ use topedge_kernels::{Element, Isa};
 pub fn each_isa(test: impl Fn(Isa)) {
     for isa in Isa::available() {
         isa.with(|| {
-            assert_eq!(Isa::current(), isa, "the forced instruction set did not take");
+            assert_eq!(
+                Isa::current(),
+                isa,
+                "the forced instruction set did not take"
+            );
             test(isa);
         });
     }
@@ -43,12 +47,19 @@ pub fn to<T: Element>(x: &[f64]) -> Vec<T> {
 #[track_caller]
 pub fn assert_close<T: Element>(got: &[T], want: &[f64], tolerance: f64, context: &str) {
     assert_eq!(got.len(), want.len(), "{context}: length");
-    let tolerance = if size_of::<T>() == 8 { tolerance * 1e-6 } else { tolerance };
+    let tolerance = if size_of::<T>() == 8 {
+        tolerance * 1e-6
+    } else {
+        tolerance
+    };
     for (i, (got, &want)) in got.iter().zip(want).enumerate() {
         let got = got.to_f64();
         let same = got == want || (got.is_nan() && want.is_nan());
-        let near = (got - want).abs() <= tolerance * want.abs().max(1.0);
-        assert!(same || near, "{context}: element {i}: {got:e} instead of {want:e}");
+        let near = want.is_finite() && (got - want).abs() <= tolerance * want.abs().max(1.0);
+        assert!(
+            same || near,
+            "{context}: element {i}: {got:e} instead of {want:e}"
+        );
     }
 }
 
@@ -57,7 +68,10 @@ pub fn assert_close<T: Element>(got: &[T], want: &[f64], tolerance: f64, context
 pub fn assert_thread_independent<R: PartialEq + Send>(run: impl Fn() -> R + Sync) {
     each_isa(|isa| {
         let on = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| isa.with(&run))
         };
         let one = on(1);

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde::Serialize;
 use topedge::nn::optim::Hyper;
 use topedge::nn::{Callback, EpochRow, Error, Flow, State};
 use topedge::prelude::Recorder;
@@ -22,7 +22,11 @@ pub(crate) struct Epochs {
 impl Epochs {
     /// A table for people, or JSON for programs.
     pub(crate) fn new(json: bool, batch_size: usize) -> Self {
-        Epochs { json, batch_size, bar: ProgressBar::hidden() }
+        Epochs {
+            json,
+            batch_size,
+            bar: ProgressBar::hidden(),
+        }
     }
 }
 
@@ -46,7 +50,8 @@ impl Callback for Epochs {
     fn before_train(&mut self, state: &mut State) -> Flow {
         self.bar = progress::batch_bar();
         self.bar.set_length(state.data.train.batches() as u64);
-        self.bar.set_prefix(format!("epoch {}/{}", state.epoch + 1, state.epochs));
+        self.bar
+            .set_prefix(format!("epoch {}/{}", state.epoch + 1, state.epochs));
         Ok(())
     }
 
@@ -59,7 +64,8 @@ impl Callback for Epochs {
         let lr = state.optimizer.hyper(Hyper::Lr).unwrap_or(f64::NAN);
         let images = self.bar.position() as f64 * self.batch_size as f64;
         let rate = images / self.bar.elapsed().as_secs_f64();
-        self.bar.set_message(format!("loss {loss:.4}  lr {lr:.4}  {rate:.0} images/s"));
+        self.bar
+            .set_message(format!("loss {loss:.4}  lr {lr:.4}  {rate:.0} images/s"));
         Ok(())
     }
 
@@ -71,31 +77,51 @@ impl Callback for Epochs {
     fn after_epoch(&mut self, state: &mut State) -> Flow {
         self.bar.finish_and_clear();
         if let Some(row) = &state.row {
-            line(&if self.json { json_line(row) } else { table_line(row) })?;
+            line(&if self.json {
+                json_line(row)?
+            } else {
+                table_line(row)
+            })?;
         }
         Ok(())
     }
 }
 
 fn line(text: &str) -> Result<(), Error> {
-    output::line(text).map_err(|error: io::Error| Error::Io {
-        action: "write",
-        path: PathBuf::from("standard output"),
-        error,
-    })
+    output::line(text).map_err(standard_output)
 }
 
-fn json_line(row: &EpochRow) -> String {
-    json!({
-        "event": "epoch",
-        "epoch": row.epoch,
-        "train_loss": row.train_loss,
-        "valid_loss": row.valid_loss,
-        "accuracy": row.metric("accuracy"),
-        "seconds": row.seconds,
-        "train_seconds": row.train_seconds,
+fn standard_output(error: io::Error) -> Error {
+    Error::Io {
+        action: "write to",
+        path: PathBuf::from("standard output"),
+        error,
+    }
+}
+
+/// An epoch for a program. A struct, and no map, for its fields keep their order.
+#[derive(Serialize)]
+struct EpochEvent {
+    event: &'static str,
+    epoch: usize,
+    train_loss: Option<f64>,
+    valid_loss: Option<f64>,
+    accuracy: Option<f64>,
+    seconds: f64,
+    train_seconds: f64,
+}
+
+fn json_line(row: &EpochRow) -> Result<String, Error> {
+    output::json(&EpochEvent {
+        event: "epoch",
+        epoch: row.epoch,
+        train_loss: row.train_loss,
+        valid_loss: row.valid_loss,
+        accuracy: row.metric("accuracy"),
+        seconds: row.seconds,
+        train_seconds: row.train_seconds,
     })
-    .to_string()
+    .map_err(standard_output)
 }
 
 fn table_line(epoch: &EpochRow) -> String {
@@ -128,13 +154,18 @@ mod tests {
             train_seconds: 1.0,
         };
         let header = ["epoch", "train_loss", "valid_loss", "accuracy", "time"];
-        assert_eq!(row(header.map(String::from)), "epoch  train_loss  valid_loss  accuracy      time");
-        assert_eq!(table_line(&epoch), "    0      0.5000           -    0.9877    1.23 s");
-        let value: serde_json::Value = serde_json::from_str(&json_line(&epoch)).unwrap();
-        let expected = json!({
-            "event": "epoch", "epoch": 0, "train_loss": 0.5, "valid_loss": null,
-            "accuracy": 0.98765, "seconds": 1.234, "train_seconds": 1.0
-        });
-        assert_eq!(value, expected);
+        assert_eq!(
+            row(header.map(String::from)),
+            "epoch  train_loss  valid_loss  accuracy      time"
+        );
+        assert_eq!(
+            table_line(&epoch),
+            "    0      0.5000           -    0.9877    1.23 s"
+        );
+        assert_eq!(
+            json_line(&epoch).unwrap(),
+            "{\"event\":\"epoch\",\"epoch\":0,\"train_loss\":0.5,\"valid_loss\":null,\
+             \"accuracy\":0.98765,\"seconds\":1.234,\"train_seconds\":1.0}"
+        );
     }
 }

@@ -22,7 +22,9 @@ use failure::Failure;
 ///
 /// Without a command it trains on handwritten digits that it draws itself: no data is needed.
 #[derive(Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Examples:
   topedge                                     draw digits and train on them
   topedge train --data mnist                  train on the images in a folder
@@ -32,7 +34,8 @@ Examples:
 Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
 path that does not exist). Errors are one line on standard error.
 
-Environment: TOPEDGE_ISA=avx512|avx2|portable forces an instruction set.")]
+Environment: TOPEDGE_ISA=avx512|avx2|portable forces an instruction set."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -82,7 +85,10 @@ fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let text = text.split("\n\nUsage:").next().unwrap_or(text);
-    let text = text.split("\n\nFor more information").next().unwrap_or(text);
+    let text = text
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or(text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -104,7 +110,9 @@ mod tests {
             (&["predict"], "<MODEL>"),
             (&["tran"], "tran"),
         ] {
-            let error = Cli::try_parse_from([&["topedge"], args].concat()).err().unwrap();
+            let error = Cli::try_parse_from([&["topedge"], args].concat())
+                .err()
+                .unwrap();
             let line = one_line(&error);
             assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
             assert!(line.contains(expected), "{line}");

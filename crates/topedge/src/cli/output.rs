@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
+use serde::Serialize;
+
 use super::failure::Failure;
 
 /// Writes a line to standard output.
@@ -15,6 +17,11 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// `value` as one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string(value)?)
 }
 
 impl From<io::Error> for Failure {

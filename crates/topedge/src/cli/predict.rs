@@ -1,15 +1,16 @@
 //! `topedge predict`: what is in these images?
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
 use topedge::data::load_image;
 use topedge::model::Model;
 
 use super::failure::Failure;
 use super::output;
 
-/// Recognises images: prints a label and its probability for each.
+/// Recognises images: prints a label and its probability for each
 ///
 /// Images may have any size and colour; they are converted as those of the training were. So a network
 /// that was trained on white digits on black wants white on black here, too.
@@ -31,6 +32,15 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// An image for a program.
+#[derive(Serialize)]
+struct Recognised<'a> {
+    image: &'a str,
+    label: &'a str,
+    probability: f32,
+    probabilities: BTreeMap<&'a str, f32>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut model = load_model(&args.model)?;
     if let Some(missing) = args.images.iter().find(|path| !path.exists()) {
@@ -38,7 +48,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::flag("IMAGE", found, "a PNG or JPEG file"));
     }
     let names = args.images.iter().map(|path| path.display().to_string());
-    let width = names.clone().map(|name| name.chars().count()).max().unwrap_or(0);
+    let width = names
+        .clone()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0);
 
     for (path, name) in args.images.iter().zip(names) {
         let pixels = load_image(path, model.info.image_shape)?;
@@ -46,17 +60,21 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let label = &model.info.classes[prediction.label];
         let probability = prediction.probabilities[prediction.label];
         if args.json {
-            let classes = model.info.classes.iter().zip(&prediction.probabilities);
-            let probabilities: serde_json::Map<_, _> =
-                classes.map(|(class, &p)| (class.clone(), json!(p))).collect();
-            output::line(json!({
-                "image": name,
-                "label": label,
-                "probability": probability,
-                "probabilities": probabilities,
-            }))?;
+            let classes = model.info.classes.iter().map(String::as_str);
+            let probabilities = classes
+                .zip(prediction.probabilities.iter().copied())
+                .collect();
+            output::line(output::json(&Recognised {
+                image: &name,
+                label,
+                probability,
+                probabilities,
+            })?)?;
         } else {
-            output::line(format_args!("{name:width$}  {label}  {:.2} %", 100.0 * probability))?;
+            output::line(format_args!(
+                "{name:width$}  {label}  {:.2} %",
+                100.0 * probability
+            ))?;
         }
     }
     Ok(())
@@ -66,7 +84,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 pub(crate) fn load_model(path: &Path) -> Result<Model, Failure> {
     if !path.exists() {
         let found = format!("{} does not exist", path.display());
-        return Err(Failure::flag("MODEL", found, "the model.safetensors of a training run"));
+        return Err(Failure::flag(
+            "MODEL",
+            found,
+            "the model.safetensors of a training run",
+        ));
     }
     Ok(Model::load(path)?)
 }

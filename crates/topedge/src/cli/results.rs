@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use serde_json::json;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use topedge::nn::optim::Hyper;
 use topedge::nn::{StateDict, StateValues, state_dict};
@@ -13,6 +13,7 @@ use topedge::prelude::*;
 use topedge::report::{LossPlot, SchedulePlot, loss_plot, schedule_plot};
 
 use super::failure::Failure;
+use super::output;
 use super::train::Settings;
 
 /// The outcome of a training run.
@@ -26,6 +27,17 @@ pub(crate) struct Results {
     pub(crate) files: [(&'static str, Vec<u8>); 5],
 }
 
+/// The last word for a program.
+#[derive(Serialize)]
+struct DoneEvent<'a> {
+    event: &'static str,
+    accuracy: f64,
+    images_per_second: f64,
+    weights_sha256: &'a str,
+    model: &'a str,
+    history: &'a str,
+}
+
 impl Results {
     pub(crate) fn of(
         learner: &Learner,
@@ -36,7 +48,11 @@ impl Results {
         let model = &*learner.state.model;
         let default = Recorder::default();
         let recorder = learner.find::<Recorder>().unwrap_or(&default);
-        let valid: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
+        let valid: Vec<f64> = recorder
+            .rows
+            .iter()
+            .filter_map(|row| row.valid_loss)
+            .collect();
         let hyper = |hyper: Hyper| {
             let found = recorder.hypers.iter().find(|(known, _)| *known == hyper);
             found.map_or(&[][..], |(_, values)| values)
@@ -46,11 +62,18 @@ impl Results {
             smoothed: &recorder.smoothed_losses,
             valid: &valid,
         };
-        let schedules = SchedulePlot { lr: hyper(Hyper::Lr), momentum: hyper(Hyper::Momentum) };
+        let schedules = SchedulePlot {
+            lr: hyper(Hyper::Lr),
+            momentum: hyper(Hyper::Momentum),
+        };
         let train_seconds: f64 = recorder.rows.iter().map(|row| row.train_seconds).sum();
         let sample_label = &splits.valid.vocab()[splits.valid.label(0) as usize];
         Ok(Results {
-            accuracy: recorder.rows.last().and_then(|row| row.metric("accuracy")).unwrap_or(0.0),
+            accuracy: recorder
+                .rows
+                .last()
+                .and_then(|row| row.metric("accuracy"))
+                .unwrap_or(0.0),
             images_per_second: (recorder.losses.len() * settings.batch_size) as f64 / train_seconds,
             weights_sha256: weights_sha256(&state_dict(model)),
             sample_label: sample_label.clone(),
@@ -65,24 +88,23 @@ impl Results {
     }
 
     /// The last word, for a person or for a program.
-    pub(crate) fn text(&self, folder: &Path, json: bool) -> String {
+    pub(crate) fn text(&self, folder: &Path, json: bool) -> Result<String, Failure> {
         let file = |name: &str| folder.join(name).display().to_string();
         let (model, history) = (file("model.safetensors"), file("history.csv"));
         if json {
-            return json!({
-                "event": "done",
-                "accuracy": self.accuracy,
-                "images_per_second": self.images_per_second,
-                "weights_sha256": self.weights_sha256,
-                "model": model,
-                "history": history,
-            })
-            .to_string();
+            return Ok(output::json(&DoneEvent {
+                event: "done",
+                accuracy: self.accuracy,
+                images_per_second: self.images_per_second,
+                weights_sha256: &self.weights_sha256,
+                model: &model,
+                history: &history,
+            })?);
         }
         let program = env::args().next().unwrap_or_else(|| "topedge".to_string());
-        format!(
+        Ok(format!(
             "
-accuracy  {:.2} %, trained at {:.0} images per second
+accuracy  {:.4}, trained at {:.0} images per second
 
 model     {model}
 history   {history}
@@ -92,13 +114,13 @@ Try next:
   {program} predict {model} {}    # shows a {}
   {program} summary {model}
   {program} train --help",
-            100.0 * self.accuracy,
+            self.accuracy,
             self.images_per_second,
             file("loss.svg"),
             file("schedule.svg"),
             file("sample.png"),
             self.sample_label,
-        )
+        ))
     }
 }
 
@@ -114,15 +136,23 @@ fn weights_sha256(state: &StateDict) -> String {
             StateValues::I64(values) => values.iter().for_each(|v| hash.update(v.to_le_bytes())),
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// An image of pixels `[channels, height, width]` as a PNG file.
 fn png(pixels: &[u8], [channels, height, width]: [usize; 3]) -> Result<Vec<u8>, Failure> {
     let plane = height * width;
-    let interleaved: Vec<u8> =
-        (0..pixels.len()).map(|i| pixels[i % channels * plane + i / channels]).collect();
-    let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let interleaved: Vec<u8> = (0..pixels.len())
+        .map(|i| pixels[i % channels * plane + i / channels])
+        .collect();
+    let color = if channels == 1 {
+        ExtendedColorType::L8
+    } else {
+        ExtendedColorType::Rgb8
+    };
     let mut file = vec![];
     PngEncoder::new(&mut file)
         .write_image(&interleaved, width as u32, height as u32, color)

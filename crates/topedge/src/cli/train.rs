@@ -58,7 +58,7 @@ pub(crate) struct Args {
     /// The (highest) learning rate
     #[arg(long, value_name = "X", default_value_t = 0.06, value_parser = learning_rate)]
     lr: f64,
-    /// Images in a batch [default: 512, or all there are]
+    /// Images in a batch [default: 512, or 64 of less than 16384 training images]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     /// How the learning rate moves
@@ -141,14 +141,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let splits = load(args)?;
     let images = splits.train.len();
     let batch_size = match args.batch_size {
-        None => images.min(512),
+        None => default_batch_size(images),
         Some(size) if size as usize > images => {
             let expected = format!("at most the {images} training images");
             return Err(Failure::flag("--batch-size", size, expected));
         }
         Some(size) => size as usize,
     };
-    let config = LoadersConfig { batch_size, seed: args.seed, ..Default::default() };
+    let config = LoadersConfig {
+        batch_size,
+        seed: args.seed,
+        ..Default::default()
+    };
     let loaders = DataLoaders::new(&splits, &config)?;
     let info = ModelInfo {
         net: args.net,
@@ -156,7 +160,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         image_shape: splits.train.image_shape(),
         normalize: loaders.train.config().normalize.clone(),
     };
-    let config = NetConfig { image_shape: info.image_shape, classes: info.classes.len() };
+    let config = NetConfig {
+        image_shape: info.image_shape,
+        classes: info.classes.len(),
+    };
     let network = args
         .net
         .build(&config, &mut Pcg64::seed_from_u64(args.seed))
@@ -188,15 +195,28 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
     let results = Results::of(&learner, &info, &splits, &settings)?;
     let path = folder.finish(&results.files)?;
-    Ok(output::line(results.text(&path, args.json))?)
+    Ok(output::line(results.text(&path, args.json)?)?)
+}
+
+/// Few images want small batches, or there are too few steps to learn anything in.
+fn default_batch_size(images: usize) -> usize {
+    let size = if images < 32 * 512 { 64 } else { 512 };
+    size.min(images)
 }
 
 /// The images that the command line asks for.
 fn load(args: &Args) -> Result<Splits, Failure> {
     let splits = match &args.data {
-        None => digits::generate(&Digits { seed: args.seed, ..Default::default() })?,
+        None => digits::generate(&Digits {
+            seed: args.seed,
+            ..Default::default()
+        })?,
         Some(dir) if !dir.is_dir() => {
-            let what = if dir.exists() { "is no folder" } else { "does not exist" };
+            let what = if dir.exists() {
+                "is no folder"
+            } else {
+                "does not exist"
+            };
             let found = format!("{} {what}", dir.display());
             return Err(Failure::flag("--data", found, "a folder with images"));
         }

@@ -13,12 +13,7 @@ use crate::parallel::{self, SharedMut};
 use crate::view::TensorMut;
 
 /// Adds the pieces `[pieces][rows][taps][channels]` in order, and writes them to their places.
-fn store<T: Element>(
-    geometry: &Geometry,
-    sums: &[T],
-    group: usize,
-    dw: &mut TensorMut<'_, T>,
-) {
+fn store<T: Element>(geometry: &Geometry, sums: &[T], group: usize, dw: &mut TensorMut<'_, T>) {
     let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
     let columns = geometry.taps() * channels;
     let (to, strides) = (SharedMut::new(dw.as_ptr()), dw.strides());
@@ -28,7 +23,10 @@ fn store<T: Element>(
                 let tap = kh * geometry.kernel[1] + kw;
                 for channel in 0..channels {
                     let column = tap * channels + channel;
-                    let pieces = sums.iter().skip(row * columns + column).step_by(rows * columns);
+                    let pieces = sums
+                        .iter()
+                        .skip(row * columns + column)
+                        .step_by(rows * columns);
                     let sum = pieces.fold(T::ZERO, |sum, &piece| sum + piece);
                     let place = [group * rows + row, channel, kh, kw];
                     let offset: usize = place.iter().zip(strides).map(|(i, s)| i * s).sum();
