@@ -16,18 +16,14 @@ fn matrixmultiply(run: &mut ProductRun) {
     let [k_stride, n_stride] = [k as isize, n as isize];
     // SAFETY: pointers and strides are those of three whole row-major matrices.
     unsafe {
-        matrixmultiply::sgemm(
-            m, k, n, 1.0, a, k_stride, 1, b, n_stride, 1, 0.0, c, n_stride, 1,
-        );
+        matrixmultiply::sgemm(m, k, n, 1.0, a, k_stride, 1, b, n_stride, 1, 0.0, c, n_stride, 1);
     }
 }
 
 fn bench(c: &mut Criterion) {
     let one_thread = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = c.benchmark_group("gemm");
-    group
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     group.sample_size(20);
     for (i, size) in products().into_iter().enumerate() {
         let name = size.name();

@@ -12,11 +12,7 @@ fn main() {
                 let seconds = median_seconds(|| run.run().expect("the shapes of the list fit"));
                 (seconds, format.name())
             });
-            let (seconds, format) = if times[0].0 <= times[1].0 {
-                times[0]
-            } else {
-                times[1]
-            };
+            let (seconds, format) = if times[0].0 <= times[1].0 { times[0] } else { times[1] };
             let rate = gflops(layer.operations(), seconds);
             println!(
                 r#"{{"case":"{} {}","format":"{format}","seconds":{seconds:.9},"gflops":{rate:.2}}}"#,

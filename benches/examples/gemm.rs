@@ -8,9 +8,6 @@ fn main() {
         let mut run = ProductRun::new(size);
         let seconds = median_seconds(|| run.run().expect("the shapes of the list fit"));
         let rate = gflops(size.operations(), seconds);
-        println!(
-            r#"{{"case":"{}","seconds":{seconds:.9},"gflops":{rate:.2}}}"#,
-            size.name()
-        );
+        println!(r#"{{"case":"{}","seconds":{seconds:.9},"gflops":{rate:.2}}}"#, size.name());
     }
 }

@@ -49,13 +49,7 @@ pub fn convolutions() -> Vec<Convolution> {
             };
             let output = output_shape(input, weight, &config)
                 .unwrap_or_else(|error| panic!("shapes/conv2d.txt: {name}: {error}"));
-            Convolution {
-                name,
-                input,
-                weight,
-                output,
-                config,
-            }
+            Convolution { name, input, weight, output, config }
         })
         .collect()
 }
@@ -132,15 +126,7 @@ impl ConvolutionRun {
     pub fn new(layer: Convolution, format: Format, pass: Pass) -> Self {
         let fill = |shape: [usize; 4]| values(shape.iter().product());
         let (x, weight, y) = (fill(layer.input), fill(layer.weight), fill(layer.output));
-        ConvolutionRun {
-            layer,
-            format,
-            pass,
-            x,
-            weight,
-            bias: values(layer.weight[0]),
-            y,
-        }
+        ConvolutionRun { layer, format, pass, x, weight, bias: values(layer.weight[0]), y }
     }
 
     /// Runs the pass once: what it computes takes the place of what was there.
@@ -149,13 +135,7 @@ impl ConvolutionRun {
     ///
     /// None for a convolution of the list: its shapes fit together.
     pub fn run(&mut self) -> Result<()> {
-        let Convolution {
-            input,
-            weight,
-            output,
-            config,
-            ..
-        } = self.layer;
+        let Convolution { input, weight, output, config, .. } = self.layer;
         let (x_strides, y_strides) = (self.format.strides(input), self.format.strides(output));
         match self.pass {
             Pass::Forward => conv2d::forward(

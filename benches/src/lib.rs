@@ -25,13 +25,10 @@ pub fn values(len: usize) -> Vec<f32> {
 
 /// The words of each line of a list that is not a comment.
 fn rows(list: &str) -> impl Iterator<Item = Vec<&str>> {
-    list.lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split_whitespace().collect())
+    list.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_whitespace().collect())
 }
 
 /// A number of a list.
 fn number(word: &str) -> usize {
-    word.parse()
-        .unwrap_or_else(|error| panic!("shapes: `{word}`: {error}"))
+    word.parse().unwrap_or_else(|error| panic!("shapes: `{word}`: {error}"))
 }

@@ -31,12 +31,10 @@ impl Product {
 /// The products of `shapes/gemm.txt`.
 pub fn products() -> Vec<Product> {
     rows(include_str!("../shapes/gemm.txt"))
-        .map(
-            |row| match row.iter().map(|word| number(word)).collect::<Vec<_>>()[..] {
-                [m, n, k] => Product { m, n, k },
-                _ => panic!("shapes/gemm.txt: expected three numbers, got {row:?}"),
-            },
-        )
+        .map(|row| match row.iter().map(|word| number(word)).collect::<Vec<_>>()[..] {
+            [m, n, k] => Product { m, n, k },
+            _ => panic!("shapes/gemm.txt: expected three numbers, got {row:?}"),
+        })
         .collect()
 }
 
@@ -57,12 +55,7 @@ impl ProductRun {
     /// Matrices for `size`.
     pub fn new(size: Product) -> Self {
         let Product { m, n, k } = size;
-        ProductRun {
-            size,
-            a: values(m * k),
-            b: values(k * n),
-            c: vec![0.0; m * n],
-        }
+        ProductRun { size, a: values(m * k), b: values(k * n), c: vec![0.0; m * n] }
     }
 
     /// Views of the three.

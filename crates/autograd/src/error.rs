@@ -65,12 +65,7 @@ impl Error {
         expected: impl Display,
         got: impl Display,
     ) -> Self {
-        Self::Argument {
-            op,
-            what,
-            expected: expected.to_string(),
-            got: got.to_string(),
-        }
+        Self::Argument { op, what, expected: expected.to_string(), got: got.to_string() }
     }
 
     /// A shape error of `op` about `what`.

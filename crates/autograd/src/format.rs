@@ -74,11 +74,7 @@ impl<T: Float> Tensor<T> {
 
     /// The same values laid out as `layout`, which is dense; shares them if they lie so already.
     pub(crate) fn in_layout(&self, layout: &Layout) -> Self {
-        if self.layout().same_strides(layout) {
-            self.detach()
-        } else {
-            self.copied_to(*layout)
-        }
+        if self.layout().same_strides(layout) { self.detach() } else { self.copied_to(*layout) }
     }
 
     /// The same values without gaps, axes in the same order; shares them if they lie so already.
@@ -90,14 +86,8 @@ impl<T: Float> Tensor<T> {
     pub(crate) fn copied_to(&self, layout: Layout) -> Self {
         let mut copy = Self::for_overwrite(layout);
         let seen = self.layout().permuted(&layout.order());
-        elementwise::copy_strided(
-            self.memory(),
-            &seen.shape,
-            &seen.strides,
-            0,
-            copy.make_mut(),
-        )
-        .expect("a tensor's layout stays inside its memory");
+        elementwise::copy_strided(self.memory(), &seen.shape, &seen.strides, 0, copy.make_mut())
+            .expect("a tensor's layout stays inside its memory");
         copy
     }
 }
@@ -121,19 +111,14 @@ mod tests {
             assert_eq!(y.to_vec(), x.to_vec());
             assert!(y.contiguous().strides() == x.strides());
         }
-        assert!(
-            random(1, &[2, 3])
-                .to_format(MemoryFormat::BatchLast)
-                .is_err()
-        );
+        assert!(random(1, &[2, 3]).to_format(MemoryFormat::BatchLast).is_err());
     }
 
     #[test]
     fn gradients_pass_through_a_conversion() {
         gradcheck(&[random(1, &[2, 3, 1, 2])], |x| {
-            let y = x[0]
-                .to_format(MemoryFormat::BatchLast)?
-                .to_format(MemoryFormat::ChannelsLast)?;
+            let y =
+                x[0].to_format(MemoryFormat::BatchLast)?.to_format(MemoryFormat::ChannelsLast)?;
             y.mul(&x[0])?.contiguous().mul(&y)
         })
         .unwrap();

@@ -21,11 +21,7 @@ pub struct GradCheck {
 
 impl Default for GradCheck {
     fn default() -> Self {
-        Self {
-            eps: 1e-6,
-            atol: 1e-5,
-            rtol: 1e-3,
-        }
+        Self { eps: 1e-6, atol: 1e-5, rtol: 1e-3 }
     }
 }
 
@@ -87,19 +83,12 @@ impl GradCheck {
                 };
                 let numeric = (loss_at(x + self.eps)? - loss_at(x - self.eps)?) / (2.0 * self.eps);
                 perturbed[input].make_mut()[place] = x;
-                let backward = gradient
-                    .as_ref()
-                    .map_or(0.0, |gradient| gradient.dense()[place]);
+                let backward = gradient.as_ref().map_or(0.0, |gradient| gradient.dense()[place]);
                 let error = (backward - numeric).abs();
                 // Written so that NaN fails.
                 if !(error <= self.atol + self.rtol * numeric.abs()) {
                     let index = index_of(leaf, place);
-                    return Err(Error::Gradient {
-                        input,
-                        index,
-                        backward,
-                        numeric,
-                    });
+                    return Err(Error::Gradient { input, index, backward, numeric });
                 }
             }
         }
@@ -145,12 +134,7 @@ mod tests {
             x[0].narrow(0, 0, 1)?.mul(&wrong)
         });
         match result {
-            Err(Error::Gradient {
-                input,
-                index,
-                backward,
-                numeric,
-            }) => {
+            Err(Error::Gradient { input, index, backward, numeric }) => {
                 assert_eq!((input, index), (1, vec![0, 1]));
                 assert!((backward - 2.0 * numeric).abs() < 1e-6);
             }

@@ -15,10 +15,7 @@ pub(crate) struct Indices {
 impl Indices {
     /// Indices to write: they are arbitrary. `layout` is dense.
     pub(crate) fn for_overwrite(layout: Layout) -> Self {
-        Self {
-            buffer: Buffer::for_overwrite(layout.len()),
-            layout,
-        }
+        Self { buffer: Buffer::for_overwrite(layout.len()), layout }
     }
 
     /// As an array; the layouts of images have four axes.
@@ -29,24 +26,13 @@ impl Indices {
     /// To read.
     pub(crate) fn images(&self) -> Result<TensorRef<'_, u32>> {
         let Layout { shape, strides, .. } = &self.layout;
-        Ok(TensorRef::new(
-            self.buffer.as_slice(),
-            Self::four(shape),
-            Self::four(strides),
-        )?)
+        Ok(TensorRef::new(self.buffer.as_slice(), Self::four(shape), Self::four(strides))?)
     }
 
     /// To write.
     pub(crate) fn images_mut(&mut self) -> Result<TensorMut<'_, u32>> {
         let Layout { shape, strides, .. } = &self.layout;
-        let values = self
-            .buffer
-            .get_mut()
-            .expect("nobody else has these indices");
-        Ok(TensorMut::new(
-            values,
-            Self::four(shape),
-            Self::four(strides),
-        )?)
+        let values = self.buffer.get_mut().expect("nobody else has these indices");
+        Ok(TensorMut::new(values, Self::four(shape), Self::four(strides))?)
     }
 }

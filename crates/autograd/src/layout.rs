@@ -6,9 +6,7 @@ use crate::error::{Error, Result};
 /// The number of elements of `shape`; an error of `op` if they could not be addressed.
 pub(crate) fn checked_len(op: &'static str, shape: &[usize]) -> Result<usize> {
     // Sizes of 0 count as 1 here, because strides are products of the other sizes all the same.
-    let product = shape
-        .iter()
-        .try_fold(1usize, |product, &size| product.checked_mul(size.max(1)));
+    let product = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)));
     match product {
         Some(len) if len <= isize::MAX as usize / size_of::<f64>() => {
             Ok(if shape.contains(&0) { 0 } else { len })
@@ -39,11 +37,7 @@ impl Layout {
             strides[axis] = stride;
             stride *= shape[axis].max(1);
         }
-        Self {
-            shape,
-            strides,
-            offset: 0,
-        }
+        Self { shape, strides, offset: 0 }
     }
 
     /// `shape` without gaps, the last axis innermost.
@@ -93,26 +87,15 @@ impl Layout {
     /// This layout, without gaps, as `[outer][size of axis][inner]`.
     pub(crate) fn around(&self, axis: usize) -> [usize; 3] {
         let order = self.order();
-        let place = order
-            .iter()
-            .position(|&a| a == axis)
-            .expect("the axis is one of the order");
+        let place = order.iter().position(|&a| a == axis).expect("the axis is one of the order");
         let product = |axes: &[usize]| axes.iter().map(|&a| self.shape[a]).product();
-        [
-            product(&order[..place]),
-            self.shape[axis],
-            product(&order[place + 1..]),
-        ]
+        [product(&order[..place]), self.shape[axis], product(&order[place + 1..])]
     }
 
     /// Axis `axes[i]` of this as axis `i`.
     pub(crate) fn permuted(&self, axes: &[usize]) -> Self {
         let permute = |dims: &Dims| Dims::from_fn(axes.len(), |i| dims[axes[i]]);
-        Self {
-            shape: permute(&self.shape),
-            strides: permute(&self.strides),
-            ..*self
-        }
+        Self { shape: permute(&self.shape), strides: permute(&self.strides), ..*self }
     }
 
     /// `len` places along `axis` from `start` on. The caller has checked that they are inside.
@@ -120,12 +103,7 @@ impl Layout {
         Self {
             shape: self.shape.with(axis, len),
             // An empty range may start at the end, where nothing lies to point at.
-            offset: self.offset
-                + if len == 0 {
-                    0
-                } else {
-                    start * self.strides[axis]
-                },
+            offset: self.offset + if len == 0 { 0 } else { start * self.strides[axis] },
             ..*self
         }
     }
@@ -135,17 +113,9 @@ impl Layout {
         let leading = shape.len() - self.shape.len();
         let strides = Dims::from_fn(shape.len(), |axis| {
             let repeats = axis < leading || self.shape[axis - leading] == 1;
-            if repeats {
-                0
-            } else {
-                self.strides[axis - leading]
-            }
+            if repeats { 0 } else { self.strides[axis - leading] }
         });
-        Self {
-            shape,
-            strides,
-            ..*self
-        }
+        Self { shape, strides, ..*self }
     }
 
     /// The same elements, in the same row-major sequence, as another shape of equal length; `None`
@@ -189,11 +159,7 @@ impl Layout {
         }
         // What is left has size 1.
         strides[from..].fill(stride);
-        Some(Self {
-            shape,
-            strides,
-            offset: self.offset,
-        })
+        Some(Self { shape, strides, offset: self.offset })
     }
 }
 
@@ -220,10 +186,7 @@ mod tests {
                 assert!(from.is_dense());
                 // Whatever other channels a convolution makes of it, the memory order is kept.
                 let to = from.with_shape(dims(&[2, 7, 4, 5]));
-                assert!(
-                    to.same_strides(&layout(&[2, 7, 4, 5], &order)),
-                    "{shape:?} {order:?}"
-                );
+                assert!(to.same_strides(&layout(&[2, 7, 4, 5], &order)), "{shape:?} {order:?}");
             }
         }
     }
@@ -239,45 +202,21 @@ mod tests {
 
     #[test]
     fn flattening_a_batch_last_image_moves_nothing() {
-        let flat = layout(&[6, 2, 3, 5], &BATCH_LAST)
-            .reshaped(dims(&[6, 30]))
-            .unwrap();
+        let flat = layout(&[6, 2, 3, 5], &BATCH_LAST).reshaped(dims(&[6, 30])).unwrap();
         assert_eq!(*flat.strides, [1, 6]);
         let back = flat.reshaped(dims(&[6, 2, 3, 5])).unwrap();
         assert!(back.same_strides(&layout(&[6, 2, 3, 5], &BATCH_LAST)));
-        assert!(
-            layout(&[6, 2, 3, 5], &CHANNELS_LAST)
-                .reshaped(dims(&[6, 30]))
-                .is_none()
-        );
-        assert_eq!(
-            *flat.reshaped(dims(&[6, 30, 1, 1])).unwrap().strides,
-            [1, 6, 6, 6]
-        );
+        assert!(layout(&[6, 2, 3, 5], &CHANNELS_LAST).reshaped(dims(&[6, 30])).is_none());
+        assert_eq!(*flat.reshaped(dims(&[6, 30, 1, 1])).unwrap().strides, [1, 6, 6, 6]);
     }
 
     #[test]
     fn reshaping_handles_ones_and_nothing() {
         let one = layout(&[1, 1], &[0, 1]);
         assert_eq!(*one.reshaped(dims(&[])).unwrap().shape, []);
-        assert_eq!(
-            *layout(&[], &[]).reshaped(dims(&[1, 1])).unwrap().strides,
-            [1, 1]
-        );
-        assert_eq!(
-            *layout(&[5], &[0])
-                .reshaped(dims(&[1, 5, 1]))
-                .unwrap()
-                .strides,
-            [5, 1, 1]
-        );
-        assert_eq!(
-            *layout(&[0, 3], &[0, 1])
-                .reshaped(dims(&[3, 0]))
-                .unwrap()
-                .shape,
-            [3, 0]
-        );
+        assert_eq!(*layout(&[], &[]).reshaped(dims(&[1, 1])).unwrap().strides, [1, 1]);
+        assert_eq!(*layout(&[5], &[0]).reshaped(dims(&[1, 5, 1])).unwrap().strides, [5, 1, 1]);
+        assert_eq!(*layout(&[0, 3], &[0, 1]).reshaped(dims(&[3, 0])).unwrap().shape, [3, 0]);
     }
 
     #[test]

@@ -62,10 +62,7 @@ impl<T: Float> Tensor<T> {
     /// ```
     pub fn requires_grad(self) -> Self {
         let values = self.without_gaps();
-        let leaf = Leaf {
-            layout: *values.layout(),
-            grad: Mutex::new(None),
-        };
+        let leaf = Leaf { layout: *values.layout(), grad: Mutex::new(None) };
         values.with_origin(Origin::Leaf(Arc::new(leaf)))
     }
 
@@ -108,8 +105,7 @@ mod tests {
         let x = random(1, &[3, 4]).transpose(0, 1).unwrap().requires_grad();
         assert_eq!(x.strides(), [1, 4]);
         let tape = Tape::new();
-        tape.backward_with(&x.contiguous(), &random(2, &[4, 3]))
-            .unwrap();
+        tape.backward_with(&x.contiguous(), &random(2, &[4, 3])).unwrap();
         assert_eq!(x.grad().unwrap().strides(), [1, 4]);
         assert_eq!(x.grad().unwrap().to_vec(), random(2, &[4, 3]).to_vec());
     }

@@ -67,11 +67,7 @@ pub fn pool_stats<T: Float>() -> PoolStats {
     let idle = shelves.values().map(Vec::len).sum();
     let bytes = |block: &Arc<Block<T>>| block.values.len() * size_of::<T>();
     let idle_bytes = shelves.values().flatten().map(bytes).sum();
-    PoolStats {
-        allocated: pool.allocated.load(Relaxed),
-        idle,
-        idle_bytes,
-    }
+    PoolStats { allocated: pool.allocated.load(Relaxed), idle, idle_bytes }
 }
 
 /// Gives the memory of the buffers of `T` that wait back to the system.
@@ -83,8 +79,7 @@ pub fn clear_pool<T: Float>() {
 /// `len` rounded up, to at least 16 and by at most a quarter, so that a slightly smaller last batch
 /// does not bring buffers of its own.
 fn shelf_for(len: usize) -> usize {
-    len.max(1)
-        .next_multiple_of((len.next_power_of_two() / 8).max(16))
+    len.max(1).next_multiple_of((len.next_power_of_two() / 8).max(16))
 }
 
 impl<T: Pooled> Pool<T> {
@@ -101,11 +96,7 @@ impl<T: Pooled> Pool<T> {
         let slack = ALIGNMENT / size_of::<T>() - 1;
         let values = vec![T::default(); shelf + slack];
         let start = values.as_ptr().align_offset(ALIGNMENT).min(slack);
-        Arc::new(Block {
-            values,
-            start,
-            shelf: Some(shelf),
-        })
+        Arc::new(Block { values, start, shelf: Some(shelf) })
     }
 }
 
@@ -120,38 +111,23 @@ pub(crate) struct Buffer<T: Pooled> {
 impl<T: Pooled> Buffer<T> {
     /// A buffer to write: it holds whatever its last user left.
     pub(crate) fn for_overwrite(len: usize) -> Self {
-        Self {
-            block: Some(T::pool().take(shelf_for(len))),
-            len,
-        }
+        Self { block: Some(T::pool().take(shelf_for(len))), len }
     }
 
     /// A user's vector, as it is.
     pub(crate) fn adopt(values: Vec<T>) -> Self {
         let len = values.len();
-        Self {
-            block: Some(Arc::new(Block {
-                values,
-                start: 0,
-                shelf: None,
-            })),
-            len,
-        }
+        Self { block: Some(Arc::new(Block { values, start: 0, shelf: None })), len }
     }
 
     /// The vector given to [`Buffer::adopt`], if this is its last holder.
     pub(crate) fn reclaim(mut self) -> Option<Vec<T>> {
         let block = Arc::get_mut(self.block.as_mut()?)?;
-        block
-            .shelf
-            .is_none()
-            .then(|| std::mem::take(&mut block.values))
+        block.shelf.is_none().then(|| std::mem::take(&mut block.values))
     }
 
     fn block(&self) -> &Arc<Block<T>> {
-        self.block
-            .as_ref()
-            .expect("a buffer has its block until it drops")
+        self.block.as_ref().expect("a buffer has its block until it drops")
     }
 
     pub(crate) fn as_slice(&self) -> &[T] {
@@ -174,9 +150,7 @@ impl<T: Pooled> Buffer<T> {
 impl<T: Pooled> Drop for Buffer<T> {
     fn drop(&mut self) {
         if let Some(mut block) = self.block.take()
-            && let Some(Block {
-                shelf: Some(shelf), ..
-            }) = Arc::get_mut(&mut block)
+            && let Some(Block { shelf: Some(shelf), .. }) = Arc::get_mut(&mut block)
         {
             let shelf = *shelf;
             T::pool().lock().entry(shelf).or_default().push(block);
@@ -212,15 +186,8 @@ mod tests {
         drop(first);
         assert_ne!(Buffer::<u32>::for_overwrite(LEN).as_slice().as_ptr(), place);
         drop(shared);
-        let again = [
-            Buffer::<u32>::for_overwrite(LEN),
-            Buffer::for_overwrite(LEN - 1),
-        ];
-        assert!(
-            again
-                .iter()
-                .any(|buffer| buffer.as_slice().as_ptr() == place)
-        );
+        let again = [Buffer::<u32>::for_overwrite(LEN), Buffer::for_overwrite(LEN - 1)];
+        assert!(again.iter().any(|buffer| buffer.as_slice().as_ptr() == place));
     }
 
     #[test]

@@ -105,12 +105,7 @@ fn check_shape<T: Float>(
         return Ok(());
     }
     let got = format!("{:?}", gradient.shape());
-    Err(Error::shape(
-        "backward",
-        what.to_string(),
-        format!("shape {expected:?}"),
-        got,
-    ))
+    Err(Error::shape("backward", what.to_string(), format!("shape {expected:?}"), got))
 }
 
 /// A recorded operation.
@@ -132,46 +127,28 @@ pub struct Graph<T: Float> {
 
 impl<T: Float> Graph<T> {
     fn new() -> Self {
-        Self {
-            id: next_id(),
-            nodes: Vec::new(),
-            sources: Vec::new(),
-            sums: Vec::new(),
-        }
+        Self { id: next_id(), nodes: Vec::new(), sources: Vec::new(), sums: Vec::new() }
     }
 
     fn source(&self, x: &Tensor<T>) -> Source<T> {
         match x.origin() {
             Origin::Leaf(leaf) => Source::Leaf(Arc::clone(leaf)),
-            &Origin::Node { graph, node } if graph == self.id => Source::Node {
-                node,
-                shape: x.layout().shape,
-            },
+            &Origin::Node { graph, node } if graph == self.id => {
+                Source::Node { node, shape: x.layout().shape }
+            }
             _ => Source::Constant,
         }
     }
 
     /// Runs the nodes in reverse, from `seed` (the gradient of `of`), and frees each on the way.
     fn run_back(&mut self, of: Source<T>, seed: Tensor<T>) -> Result<()> {
-        let Self {
-            nodes,
-            sources,
-            sums,
-            ..
-        } = self;
+        let Self { nodes, sources, sums, .. } = self;
         sums.resize_with(nodes.len(), || None);
-        Grads {
-            inputs: &[of],
-            sums,
-        }
-        .add(0, || Ok(seed))?;
+        Grads { inputs: &[of], sums }.add(0, || Ok(seed))?;
         // Draining drops each node, and what it saved, once it has run.
         for (index, node) in nodes.drain(..).enumerate().rev() {
             if let Some(dy) = sums[index].take() {
-                let mut grads = Grads {
-                    inputs: &sources[node.inputs.clone()],
-                    sums,
-                };
+                let mut grads = Grads { inputs: &sources[node.inputs.clone()], sums };
                 node.backward.backward(&dy, &mut grads)?;
             }
         }
@@ -241,10 +218,7 @@ impl FrameGuard {
     fn enter(graphs: Option<Graphs>) -> Self {
         let id = next_id();
         FRAMES.with_borrow_mut(|frames| frames.push(Frame { id, graphs }));
-        Self {
-            id,
-            not_send: PhantomData,
-        }
+        Self { id, not_send: PhantomData }
     }
 }
 
@@ -283,15 +257,9 @@ pub struct Tape(FrameGuard);
 impl Tape {
     /// Starts to record.
     #[must_use = "a tape records only while it lives"]
-    #[expect(
-        clippy::new_without_default,
-        reason = "recording is a side effect to be asked for"
-    )]
+    #[expect(clippy::new_without_default, reason = "recording is a side effect to be asked for")]
     pub fn new() -> Self {
-        let graphs = Graphs {
-            f32: Graph::new(),
-            f64: Graph::new(),
-        };
+        let graphs = Graphs { f32: Graph::new(), f64: Graph::new() };
         Self(FrameGuard::enter(Some(graphs)))
     }
 
@@ -305,10 +273,7 @@ impl Tape {
     /// If `loss` has not exactly one element, or this tape did not record it.
     pub fn backward<T: Float>(&self, loss: &Tensor<T>) -> Result<()> {
         if loss.len() != 1 {
-            return Err(Error::NotScalar {
-                op: "backward",
-                shape: loss.shape().to_vec(),
-            });
+            return Err(Error::NotScalar { op: "backward", shape: loss.shape().to_vec() });
         }
         self.backward_with(loss, &Tensor::full(loss.shape(), T::ONE)?)
     }
@@ -338,9 +303,7 @@ impl Tape {
         FRAMES.with_borrow_mut(|frames| {
             let frame = frames.iter_mut().rfind(|frame| frame.id == self.0.id);
             let graphs = frame.and_then(|frame| frame.graphs.as_mut());
-            f(T::graph(
-                graphs.expect("a tape's frame lives as long as the tape"),
-            ))
+            f(T::graph(graphs.expect("a tape's frame lives as long as the tape")))
         })
     }
 }
@@ -371,11 +334,8 @@ fn with_recording<T: Float, R>(f: impl FnOnce(&mut Graph<T>) -> R) -> Option<R> 
 
 /// Whether an operation on `inputs` would be recorded.
 pub(crate) fn is_recorded<T: Float>(inputs: &[&Tensor<T>]) -> bool {
-    let tracked = |graph: &mut Graph<T>| {
-        inputs
-            .iter()
-            .any(|x| !matches!(graph.source(x), Source::Constant))
-    };
+    let tracked =
+        |graph: &mut Graph<T>| inputs.iter().any(|x| !matches!(graph.source(x), Source::Constant));
     with_recording(tracked).unwrap_or(false)
 }
 
@@ -402,10 +362,7 @@ pub fn record<T: Float, B: Backward<T> + 'static>(
         }
         let inputs = first..graph.sources.len();
         graph.nodes.push(Node { backward, inputs });
-        Origin::Node {
-            graph: graph.id,
-            node: graph.nodes.len() - 1,
-        }
+        Origin::Node { graph: graph.id, node: graph.nodes.len() - 1 }
     });
     output.with_origin(origin.unwrap_or(Origin::Constant))
 }

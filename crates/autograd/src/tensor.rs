@@ -77,19 +77,11 @@ impl<T: Float> Tensor<T> {
     pub fn from_strided(values: Vec<T>, shape: &[usize], strides: &[usize]) -> Result<Self> {
         let op = "tensor";
         checked_len(op, shape)?;
-        let layout = Layout {
-            shape: Dims::new(op, shape)?,
-            strides: Dims::new(op, strides)?,
-            offset: 0,
-        };
+        let layout =
+            Layout { shape: Dims::new(op, shape)?, strides: Dims::new(op, strides)?, offset: 0 };
         if shape.len() != strides.len() || !layout.is_dense() {
             let expected = format!("those of shape {shape:?} in some order of axes, without gaps");
-            return Err(Error::shape(
-                op,
-                "strides",
-                expected,
-                format!("{strides:?}"),
-            ));
+            return Err(Error::shape(op, "strides", expected, format!("{strides:?}")));
         }
         Self::adopt(values, layout)
     }
@@ -98,18 +90,9 @@ impl<T: Float> Tensor<T> {
         let len = checked_len("tensor", &layout.shape)?;
         if values.len() != len {
             let expected = format!("{len} for shape {:?}", layout.shape);
-            return Err(Error::shape(
-                "tensor",
-                "number of values",
-                expected,
-                values.len(),
-            ));
+            return Err(Error::shape("tensor", "number of values", expected, values.len()));
         }
-        Ok(Self {
-            buffer: Buffer::adopt(values),
-            layout,
-            origin: Origin::Constant,
-        })
+        Ok(Self { buffer: Buffer::adopt(values), layout, origin: Origin::Constant })
     }
 
     /// All zeros.
@@ -137,10 +120,7 @@ impl<T: Float> Tensor<T> {
     /// If the shape has too many axes or elements.
     pub fn full(shape: &[usize], value: T) -> Result<Self> {
         checked_len("tensor", shape)?;
-        Ok(Self::filled(
-            Layout::row_major(Dims::new("tensor", shape)?),
-            value,
-        ))
+        Ok(Self::filled(Layout::row_major(Dims::new("tensor", shape)?), value))
     }
 
     /// One value, with no axes.
@@ -158,15 +138,8 @@ impl<T: Float> Tensor<T> {
     /// A tensor to write, laid out as `layout`, which is dense: it holds arbitrary old values.
     pub(crate) fn for_overwrite(layout: Layout) -> Self {
         debug_assert!(layout.is_dense());
-        let layout = Layout {
-            offset: 0,
-            ..layout
-        };
-        Self {
-            buffer: Buffer::for_overwrite(layout.len()),
-            layout,
-            origin: Origin::Constant,
-        }
+        let layout = Layout { offset: 0, ..layout };
+        Self { buffer: Buffer::for_overwrite(layout.len()), layout, origin: Origin::Constant }
     }
 }
 
@@ -204,10 +177,7 @@ impl<T: Float> Tensor<T> {
     /// If it does not have exactly one.
     pub fn item(&self) -> Result<T> {
         if self.len() != 1 {
-            return Err(Error::NotScalar {
-                op: "item",
-                shape: self.shape().to_vec(),
-            });
+            return Err(Error::NotScalar { op: "item", shape: self.shape().to_vec() });
         }
         Ok(self.memory()[0])
     }
@@ -227,12 +197,7 @@ impl<T: Float> Tensor<T> {
             return Ok(self.dense());
         }
         let expected = format!("none between the elements of shape {:?}", self.shape());
-        Err(Error::shape(
-            "dense_slice",
-            "gaps",
-            expected,
-            format!("strides {:?}", self.strides()),
-        ))
+        Err(Error::shape("dense_slice", "gaps", expected, format!("strides {:?}", self.strides())))
     }
 
     /// The values to change, in the order in which they lie in memory, which stays as it is.
@@ -259,10 +224,7 @@ impl<T: Float> Tensor<T> {
             self.origin = Origin::Constant;
         }
         let (start, len) = (self.layout.offset, self.len());
-        let values = self
-            .buffer
-            .get_mut()
-            .expect("just made sure that nobody shares it");
+        let values = self.buffer.get_mut().expect("just made sure that nobody shares it");
         &mut values[start..start + len]
     }
 
@@ -303,11 +265,7 @@ impl<T: Float> Tensor<T> {
 
     /// The same values seen through another layout, as a constant.
     pub(crate) fn view(&self, layout: Layout) -> Self {
-        Self {
-            buffer: self.buffer.clone(),
-            layout,
-            origin: Origin::Constant,
-        }
+        Self { buffer: self.buffer.clone(), layout, origin: Origin::Constant }
     }
 
     /// Whether another tensor shares the values.
@@ -336,13 +294,8 @@ mod tests {
 
     #[test]
     fn constructors_refuse_what_does_not_fit() {
-        let error = Tensor::new(vec![1.0f32; 5], &[2, 3])
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "tensor: number of values: expected 6 for shape [2, 3], got 5"
-        );
+        let error = Tensor::new(vec![1.0f32; 5], &[2, 3]).unwrap_err().to_string();
+        assert_eq!(error, "tensor: number of values: expected 6 for shape [2, 3], got 5");
         assert!(Tensor::new(vec![1.0f32], &[1; 7]).is_err());
         assert!(Tensor::<f32>::zeros(&[usize::MAX, 3]).is_err());
         assert!(Tensor::<f64>::zeros(&[0, usize::MAX, 3]).is_err());
@@ -373,10 +326,7 @@ mod tests {
         let mut column = x.narrow(1, 1, 1).unwrap();
         column.make_mut()[0] = 9.0;
         assert_eq!(column.to_vec(), [9.0, 4.0]);
-        assert_eq!(
-            (x.to_vec(), row.to_vec()),
-            (vec![1.0, 2.0, 3.0, 4.0], vec![3.0, 4.0])
-        );
+        assert_eq!((x.to_vec(), row.to_vec()), (vec![1.0, 2.0, 3.0, 4.0], vec![3.0, 4.0]));
     }
 
     #[test]

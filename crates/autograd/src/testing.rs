@@ -21,12 +21,8 @@ pub(crate) fn positive(seed: u64, shape: &[usize]) -> Tensor<f64> {
 
 /// The same image in each memory format.
 pub(crate) fn formats(x: &Tensor<f64>) -> [Tensor<f64>; 3] {
-    [
-        MemoryFormat::Contiguous,
-        MemoryFormat::ChannelsLast,
-        MemoryFormat::BatchLast,
-    ]
-    .map(|format| x.to_format(format).unwrap())
+    [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast, MemoryFormat::BatchLast]
+        .map(|format| x.to_format(format).unwrap())
 }
 
 /// The same values, lying apart in memory: every other element of a larger tensor.
@@ -35,10 +31,7 @@ pub(crate) fn with_gaps(x: &Tensor<f64>) -> Tensor<f64> {
     let x = x.reshape(&shape).unwrap();
     let last = shape.len() - 1;
     let wide = Tensor::concat(&[&x, &x.detach().mul_scalar(f64::NAN)], last).unwrap();
-    wide.narrow(last, 0, 1)
-        .unwrap()
-        .reshape(&shape[..last])
-        .unwrap()
+    wide.narrow(last, 0, 1).unwrap().reshape(&shape[..last]).unwrap()
 }
 
 /// The same values in single precision, lying alike.
@@ -54,9 +47,6 @@ pub(crate) fn assert_close<T: Float, U: Float>(a: &Tensor<T>, b: &Tensor<U>, tol
     assert_eq!(a.shape(), b.shape());
     for (i, (a, b)) in a.to_vec().into_iter().zip(b.to_vec()).enumerate() {
         let (a, b) = (a.to_f64(), b.to_f64());
-        assert!(
-            (a - b).abs() <= tolerance * (1.0 + b.abs()),
-            "element {i}: {a} against {b}"
-        );
+        assert!((a - b).abs() <= tolerance * (1.0 + b.abs()), "element {i}: {a} against {b}");
     }
 }

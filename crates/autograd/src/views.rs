@@ -68,12 +68,7 @@ impl<T: Float> Tensor<T> {
     pub(crate) fn vector(&self, op: &'static str, what: &str, len: usize) -> Result<Self> {
         if self.shape() != [len] {
             let got = format!("{:?}", self.shape());
-            return Err(Error::shape(
-                op,
-                format!("shape of {what}"),
-                format!("[{len}]"),
-                got,
-            ));
+            return Err(Error::shape(op, format!("shape of {what}"), format!("[{len}]"), got));
         }
         Ok(self.without_gaps())
     }
@@ -119,9 +114,6 @@ impl<T: Float> Tensor<T> {
     pub(crate) fn like_with_shape(&self, op: &'static str, shape: &[usize]) -> Result<Self> {
         crate::layout::checked_len(op, shape)?;
         let shape = crate::dims::Dims::new(op, shape)?;
-        Ok(Self::for_overwrite(Layout::with_shape(
-            self.layout(),
-            shape,
-        )))
+        Ok(Self::for_overwrite(Layout::with_shape(self.layout(), shape)))
     }
 }

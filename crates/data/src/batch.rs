@@ -75,10 +75,7 @@ pub(crate) struct Gather {
 impl Gather {
     /// `normalize` must have been checked against `channels`.
     pub(crate) fn new(normalize: &Normalize, channels: usize, format: MemoryFormat) -> Gather {
-        Gather {
-            tables: (0..channels).map(|c| normalize.table(c)).collect(),
-            format,
-        }
+        Gather { tables: (0..channels).map(|c| normalize.table(c)).collect(), format }
     }
 
     /// Fills `batch` with the images `indices` of `data`, reusing its memory.

@@ -78,14 +78,7 @@ impl Dataset {
                 format!("{:?} again at index {i}", vocab[i]),
             );
         }
-        Ok(Dataset {
-            inner: Arc::new(Inner {
-                pixels,
-                image_shape,
-                labels,
-                vocab,
-            }),
-        })
+        Ok(Dataset { inner: Arc::new(Inner { pixels, image_shape, labels, vocab }) })
     }
 
     /// The number of images.
@@ -150,16 +143,14 @@ impl Dataset {
             let expected = format!("some of {}", vocab.join(", "));
             return Err(DataError::setting("labels to keep", "empty", expected));
         }
-        let kept: Vec<usize> = (0..vocab.len())
-            .filter(|&l| keep.contains(&vocab[l].as_str()))
-            .collect();
+        let kept: Vec<usize> =
+            (0..vocab.len()).filter(|&l| keep.contains(&vocab[l].as_str())).collect();
         let mut new_label = vec![None; vocab.len()];
         for (new, &old) in (0..).zip(&kept) {
             new_label[old] = Some(new);
         }
-        let (indices, labels): (Vec<usize>, Vec<u32>) = (0..self.len())
-            .filter_map(|i| Some((i, new_label[self.label(i) as usize]?)))
-            .unzip();
+        let (indices, labels): (Vec<usize>, Vec<u32>) =
+            (0..self.len()).filter_map(|i| Some((i, new_label[self.label(i) as usize]?))).unzip();
         let vocab = kept.iter().map(|&l| vocab[l].clone()).collect();
         Dataset::new(self.pixels_of(&indices), self.image_shape(), labels, vocab)
     }
@@ -173,11 +164,7 @@ impl Dataset {
     pub fn random_split(&self, valid_fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
         if !(0.0..=1.0).contains(&valid_fraction) {
             let expected = "a number from 0 to 1";
-            return Err(DataError::setting(
-                "valid_fraction",
-                valid_fraction,
-                expected,
-            ));
+            return Err(DataError::setting("valid_fraction", valid_fraction, expected));
         }
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.shuffle(&mut generator(&[seed]));
@@ -245,12 +232,7 @@ impl Splits {
             }
         }
         let differs = |what, expected: String, found: String| {
-            Err(DataError::unexpected(
-                "validation set",
-                what,
-                expected,
-                found,
-            ))
+            Err(DataError::unexpected("validation set", what, expected, found))
         };
         if train.image_shape() != valid.image_shape() {
             return differs(

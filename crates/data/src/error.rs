@@ -94,11 +94,7 @@ impl DataError {
     /// For `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |error| DataError::Io {
-            action,
-            path,
-            error,
-        }
+        move |error| DataError::Io { action, path, error }
     }
 
     pub(crate) fn unexpected(
@@ -120,10 +116,6 @@ impl DataError {
         found: impl ToString,
         expected: impl ToString,
     ) -> Self {
-        DataError::Setting {
-            name,
-            found: found.to_string(),
-            expected: expected.to_string(),
-        }
+        DataError::Setting { name, found: found.to_string(), expected: expected.to_string() }
     }
 }

@@ -23,10 +23,7 @@ pub(crate) const LAYOUT: &str =
 
 /// Whether `root` has a folder of either split.
 pub(crate) fn is_tree(root: &Path) -> bool {
-    TRAIN
-        .iter()
-        .chain(&VALID)
-        .any(|name| root.join(name).is_dir())
+    TRAIN.iter().chain(&VALID).any(|name| root.join(name).is_dir())
 }
 
 /// Loads the image tree below `root`: `training` or `train`, and `validation`, `valid`, `val`,
@@ -48,11 +45,7 @@ pub fn load(root: &Path, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits>
         return Err(DataError::unexpected(
             valid.root.join(unknown).display(),
             "class",
-            format!(
-                "one of those in {}: {}",
-                train.root.display(),
-                train.labels.join(", ")
-            ),
+            format!("one of those in {}: {}", train.root.display(), train.labels.join(", ")),
             unknown,
         ));
     }
@@ -93,11 +86,7 @@ struct Tree {
 
 impl Tree {
     fn list(root: &Path) -> Result<Tree> {
-        let mut tree = Tree {
-            root: root.to_owned(),
-            labels: Vec::new(),
-            files: Vec::new(),
-        };
+        let mut tree = Tree { root: root.to_owned(), labels: Vec::new(), files: Vec::new() };
         for name in visible(root)? {
             let folder = root.join(&name);
             if !folder.is_dir() {
@@ -118,8 +107,7 @@ impl Tree {
                 return Err(DataError::Empty { place });
             }
             let class = tree.labels.len();
-            tree.files
-                .extend(files.into_iter().map(|file| (class, folder.join(file))));
+            tree.files.extend(files.into_iter().map(|file| (class, folder.join(file))));
             tree.labels.push(label);
         }
         if tree.labels.is_empty() {
@@ -144,16 +132,8 @@ impl Tree {
         // Every label is in the vocabulary, as `load` has checked.
         let class_of =
             |label: &String| vocab.iter().position(|v| v == label).unwrap_or(vocab.len());
-        let classes: Vec<u32> = self
-            .labels
-            .iter()
-            .map(|label| class_of(label) as u32)
-            .collect();
-        let labels = self
-            .files
-            .iter()
-            .map(|(label, _)| classes[*label])
-            .collect();
+        let classes: Vec<u32> = self.labels.iter().map(|label| class_of(label) as u32).collect();
+        let labels = self.files.iter().map(|(label, _)| classes[*label]).collect();
         Dataset::new(pixels, image_shape, labels, vocab.to_vec())
     }
 }

@@ -96,42 +96,28 @@ pub fn write_idx(path: &Path, array: &IdxArray) -> Result<()> {
 /// Why an array could not be read, before it is known from where.
 enum Fault {
     Io(io::Error),
-    Content {
-        what: &'static str,
-        expected: String,
-        found: String,
-    },
+    Content { what: &'static str, expected: String, found: String },
 }
 
 impl Fault {
     fn in_file(self, path: &Path) -> DataError {
         match self {
             Fault::Io(error) => DataError::io("read", path)(error),
-            Fault::Content {
-                what,
-                expected,
-                found,
-            } => DataError::unexpected(path.display(), what, expected, found),
+            Fault::Content { what, expected, found } => {
+                DataError::unexpected(path.display(), what, expected, found)
+            }
         }
     }
 
     fn content(what: &'static str, expected: impl ToString, found: impl ToString) -> Self {
-        Fault::Content {
-            what,
-            expected: expected.to_string(),
-            found: found.to_string(),
-        }
+        Fault::Content { what, expected: expected.to_string(), found: found.to_string() }
     }
 }
 
 fn read(mut reader: impl Read) -> std::result::Result<IdxArray, Fault> {
     // The first two bytes tell gzip (1f 8b) from IDX (00 00).
     let mut start = Vec::with_capacity(2);
-    reader
-        .by_ref()
-        .take(2)
-        .read_to_end(&mut start)
-        .map_err(Fault::Io)?;
+    reader.by_ref().take(2).read_to_end(&mut start).map_err(Fault::Io)?;
     let gzip = start == [0x1f, 0x8b];
     let whole = io::Cursor::new(start).chain(reader);
     if !gzip {
@@ -171,17 +157,10 @@ fn read_plain(mut reader: impl Read) -> std::result::Result<IdxArray, Fault> {
     let dims = read(4 * rank)?;
     if dims.len() < 4 * rank {
         let found = format!("{} bytes", dims.len());
-        return Err(Fault::content(
-            "dimensions",
-            format!("{} bytes", 4 * rank),
-            found,
-        ));
+        return Err(Fault::content("dimensions", format!("{} bytes", 4 * rank), found));
     }
     let (dims, _) = dims.as_chunks::<4>();
-    let shape: Vec<usize> = dims
-        .iter()
-        .map(|&d| u32::from_be_bytes(d) as usize)
-        .collect();
+    let shape: Vec<usize> = dims.iter().map(|&d| u32::from_be_bytes(d) as usize).collect();
     let Some(len) = product(&shape).filter(|&len| len <= MAX_LEN) else {
         let expected = format!("at most {MAX_LEN} elements");
         return Err(Fault::content("dimensions", expected, format!("{shape:?}")));
@@ -210,15 +189,9 @@ struct Names {
     labels: &'static str,
 }
 
-const TRAIN: Names = Names {
-    images: "train-images-idx3-ubyte",
-    labels: "train-labels-idx1-ubyte",
-};
+const TRAIN: Names = Names { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" };
 
-const VALID: Names = Names {
-    images: "t10k-images-idx3-ubyte",
-    labels: "t10k-labels-idx1-ubyte",
-};
+const VALID: Names = Names { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" };
 
 /// What [`find`] looks for, in words.
 pub(crate) const LAYOUT: &str = "{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]";
@@ -260,14 +233,8 @@ pub(crate) fn find(dir: &Path) -> Result<Option<Files>> {
     let [train_images, train_labels, valid_images, valid_labels] =
         found.map(Option::unwrap_or_default);
     Ok(Some(Files {
-        train: Pair {
-            images: train_images,
-            labels: train_labels,
-        },
-        valid: Pair {
-            images: valid_images,
-            labels: valid_labels,
-        },
+        train: Pair { images: train_images, labels: train_labels },
+        valid: Pair { images: valid_images, labels: valid_labels },
     }))
 }
 
@@ -278,10 +245,8 @@ pub(crate) fn load(files: &Files, progress: &(dyn Fn(Progress) + Sync)) -> Resul
     let classes = train.labels.iter().max().map_or(0, |&l| u32::from(l) + 1);
     let vocab: Vec<String> = (0..classes).map(|l| l.to_string()).collect();
     let total = train.labels.len() + valid.labels.len();
-    let splits = Splits::new(
-        train.dataset(&files.train, &vocab)?,
-        valid.dataset(&files.valid, &vocab)?,
-    )?;
+    let splits =
+        Splits::new(train.dataset(&files.train, &vocab)?, valid.dataset(&files.valid, &vocab)?)?;
     progress(Progress { done: total, total });
     Ok(splits)
 }
@@ -302,12 +267,7 @@ impl Pair {
         };
         let &[n, height, width] = images.shape.as_slice() else {
             let expected = "3 dimensions: images, height, width";
-            return wrong(
-                &self.images,
-                "shape",
-                expected.into(),
-                format!("{:?}", images.shape),
-            );
+            return wrong(&self.images, "shape", expected.into(), format!("{:?}", images.shape));
         };
         if labels.shape.len() != 1 {
             let found = format!("{:?}", labels.shape);
@@ -315,32 +275,19 @@ impl Pair {
         }
         if labels.shape != [n] {
             let expected = format!("{n}, one for each image of {}", self.images.display());
-            return wrong(
-                &self.labels,
-                "number of labels",
-                expected,
-                labels.shape[0].to_string(),
-            );
+            return wrong(&self.labels, "number of labels", expected, labels.shape[0].to_string());
         }
         if n == 0 {
             let place = self.images.display().to_string();
             return Err(DataError::Empty { place });
         }
-        Ok(Content {
-            pixels: images.data,
-            image_shape: [1, height, width],
-            labels: labels.data,
-        })
+        Ok(Content { pixels: images.data, image_shape: [1, height, width], labels: labels.data })
     }
 }
 
 impl Content {
     fn dataset(self, files: &Pair, vocab: &[String]) -> Result<Dataset> {
-        if let Some(i) = self
-            .labels
-            .iter()
-            .position(|&l| usize::from(l) >= vocab.len())
-        {
+        if let Some(i) = self.labels.iter().position(|&l| usize::from(l) >= vocab.len()) {
             return Err(DataError::unexpected(
                 files.labels.display(),
                 format!("label of image {i}"),

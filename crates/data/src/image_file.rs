@@ -37,11 +37,7 @@ pub fn load_image(path: &Path, image_shape: [usize; 3]) -> Result<Vec<u8>> {
     let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
     let (Some(height), Some(width), 1 | 3) = (side(height), side(width), channels) else {
         let expected = format!("[1 or 3, height, width], sides of 1 to {MAX_SIDE}");
-        return Err(DataError::setting(
-            "image shape",
-            format!("{image_shape:?}"),
-            expected,
-        ));
+        return Err(DataError::setting("image shape", format!("{image_shape:?}"), expected));
     };
     let decoded = decode(path)?;
     Ok(if channels == 1 {
@@ -151,7 +147,5 @@ fn over_black(value: u8, alpha: u8) -> u8 {
 /// The channels of an image one after the other.
 fn planes(image: &RgbImage) -> Vec<u8> {
     let (pixels, _) = image.as_raw().as_chunks::<3>();
-    (0..3)
-        .flat_map(|c| pixels.iter().map(move |pixel| pixel[c]))
-        .collect()
+    (0..3).flat_map(|c| pixels.iter().map(move |pixel| pixel[c])).collect()
 }

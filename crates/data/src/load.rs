@@ -52,11 +52,7 @@ pub fn load(dir: &Path, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits> 
     };
     Err(DataError::UnknownLayout {
         dir: dir.to_owned(),
-        expected: format!(
-            "IDX files {}, or an image tree {}",
-            idx::LAYOUT,
-            folder::LAYOUT
-        ),
+        expected: format!("IDX files {}, or an image tree {}", idx::LAYOUT, folder::LAYOUT),
         found,
     })
 }

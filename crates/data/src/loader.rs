@@ -100,12 +100,7 @@ impl DataLoader {
         let [channels, ..] = data.image_shape();
         config.normalize.check(channels)?;
         let gather = Gather::new(&config.normalize, channels, config.format);
-        Ok(DataLoader {
-            data,
-            config,
-            gather,
-            spare: Spare::default(),
-        })
+        Ok(DataLoader { data, config, gather, spare: Spare::default() })
     }
 
     /// The data that is loaded.
@@ -121,11 +116,7 @@ impl DataLoader {
     /// The number of batches in an epoch.
     pub fn batches(&self) -> usize {
         let (len, size) = (self.data.len(), self.config.batch_size);
-        if self.config.drop_last {
-            len / size
-        } else {
-            len.div_ceil(size)
-        }
+        if self.config.drop_last { len / size } else { len.div_ceil(size) }
     }
 
     /// One pass over the data. The order depends on the seed and `epoch` alone, and not on
@@ -144,11 +135,7 @@ impl DataLoader {
             spare: Arc::clone(&self.spare),
         };
         // Where no thread is to be had, the caller's does the work.
-        let ahead = self
-            .config
-            .prefetch
-            .then(|| Prefetch::new(batches.clone()).ok())
-            .flatten();
+        let ahead = self.config.prefetch.then(|| Prefetch::new(batches.clone()).ok()).flatten();
         Epoch {
             remaining: batches.remaining.len(),
             spare: Arc::clone(&self.spare),
@@ -204,9 +191,7 @@ impl Iterator for Epoch {
 
 impl std::fmt::Debug for Epoch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Epoch")
-            .field("remaining", &self.remaining)
-            .finish_non_exhaustive()
+        f.debug_struct("Epoch").field("remaining", &self.remaining).finish_non_exhaustive()
     }
 }
 
@@ -256,12 +241,7 @@ pub struct LoadersConfig {
 
 impl Default for LoadersConfig {
     fn default() -> Self {
-        LoadersConfig {
-            batch_size: 64,
-            seed: 42,
-            format: MemoryFormat::default(),
-            normalize: None,
-        }
+        LoadersConfig { batch_size: 64, seed: 42, format: MemoryFormat::default(), normalize: None }
     }
 }
 
@@ -291,11 +271,7 @@ impl DataLoaders {
             normalize: normalize.unwrap_or_else(|| Normalize::of(&splits.train)),
             ..Default::default()
         };
-        let train = LoaderConfig {
-            shuffle: true,
-            drop_last: true,
-            ..valid.clone()
-        };
+        let train = LoaderConfig { shuffle: true, drop_last: true, ..valid.clone() };
         Ok(DataLoaders {
             train: DataLoader::new(splits.train.clone(), train)?,
             valid: DataLoader::new(splits.valid.clone(), valid)?,

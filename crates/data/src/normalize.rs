@@ -29,10 +29,7 @@ pub struct Normalize {
 
 impl Default for Normalize {
     fn default() -> Self {
-        Normalize {
-            mean: vec![0.0],
-            std: vec![1.0],
-        }
+        Normalize { mean: vec![0.0], std: vec![1.0] }
     }
 }
 
@@ -89,9 +86,7 @@ impl Normalize {
     ///
     /// When `self` is invalid, or the pixels do not divide into its channels.
     pub fn apply(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        self.map(pixels, |pixel, mean, std| {
-            (f32::from(pixel) / 255.0 - mean) / std
-        })
+        self.map(pixels, |pixel, mean, std| (f32::from(pixel) / 255.0 - mean) / std)
     }
 
     /// Undoes [`apply`](Self::apply): values of one image back to pixels, rounded, and clamped to
@@ -132,11 +127,7 @@ impl Normalize {
     /// Mean and deviation of channel `c`.
     fn channel(&self, c: usize) -> (f32, f32) {
         let of = |values: &[f32]| {
-            if values.len() == 1 {
-                values[0]
-            } else {
-                values[c]
-            }
+            if values.len() == 1 { values[0] } else { values[c] }
         };
         (of(&self.mean), of(&self.std))
     }

@@ -20,20 +20,15 @@ pub(crate) struct Prefetch<T> {
 impl<T: Send + 'static> Prefetch<T> {
     pub(crate) fn new(items: impl Iterator<Item = T> + Send + 'static) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(DEPTH);
-        let thread = thread::Builder::new()
-            .name("topedge-data".into())
-            .spawn(move || {
-                // A send fails when the consumer is gone.
-                for item in items {
-                    if sender.send(item).is_err() {
-                        break;
-                    }
+        let thread = thread::Builder::new().name("topedge-data".into()).spawn(move || {
+            // A send fails when the consumer is gone.
+            for item in items {
+                if sender.send(item).is_err() {
+                    break;
                 }
-            })?;
-        Ok(Prefetch {
-            receiver: Some(receiver),
-            thread: Some(thread),
-        })
+            }
+        })?;
+        Ok(Prefetch { receiver: Some(receiver), thread: Some(thread) })
     }
 }
 
@@ -47,9 +42,7 @@ impl<T> Iterator for Prefetch<T> {
         // The thread has ended: either all items are through, or it panicked.
         self.receiver = None;
         let panic = self.thread.take()?.join().err()?;
-        Some(Err(DataError::LoaderPanicked {
-            message: panic_message(&*panic),
-        }))
+        Some(Err(DataError::LoaderPanicked { message: panic_message(&*panic) }))
     }
 }
 
@@ -85,22 +78,13 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_once() {
-        let items = (0..5).map(|i| {
-            if i == 3 {
-                panic!("item {i}\nis bad")
-            } else {
-                i
-            }
-        });
+        let items = (0..5).map(|i| if i == 3 { panic!("item {i}\nis bad") } else { i });
         let mut items = Prefetch::new(items).unwrap();
         for i in 0..3 {
             assert_eq!(items.next().unwrap().unwrap(), i);
         }
         let error = items.next().unwrap().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the loading thread panicked: item 3 is bad"
-        );
+        assert_eq!(error.to_string(), "the loading thread panicked: item 3 is bad");
         assert!(items.next().is_none());
     }
 

@@ -44,10 +44,12 @@ pub trait Element:
     fn from_f64(x: f64) -> Self;
     /// This value as an `f64`, exact.
     fn to_f64(self) -> f64;
+    /// Whether this is not a number.
+    fn is_nan(self) -> bool;
 
     /// Runs `kernel` on the vectors of `isa`.
     #[doc(hidden)]
-    #[allow(private_bounds)]
+    #[allow(private_bounds, private_interfaces)] // Kernels are written in this crate alone.
     fn run<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
 }
 
@@ -65,7 +67,12 @@ impl Element for f32 {
         f64::from(self)
     }
 
-    #[allow(private_bounds)]
+    #[inline]
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
+
+    #[allow(private_bounds, private_interfaces)] // Kernels are written in this crate alone.
     fn run<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
         isa.run_f32(kernel)
     }
@@ -85,7 +92,12 @@ impl Element for f64 {
         self
     }
 
-    #[allow(private_bounds)]
+    #[inline]
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
+
+    #[allow(private_bounds, private_interfaces)] // Kernels are written in this crate alone.
     fn run<K: Kernel<Self>>(_: Isa, kernel: K) -> K::Output {
         let _flush = crate::arch::FlushDenormals::enter();
         kernel.run::<f64>()

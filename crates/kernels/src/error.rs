@@ -26,23 +26,13 @@ impl ShapeError {
         expected: impl fmt::Display,
         got: impl fmt::Display,
     ) -> Self {
-        Self {
-            op,
-            what: what.into(),
-            expected: expected.to_string(),
-            got: got.to_string(),
-        }
+        Self { op, what: what.into(), expected: expected.to_string(), got: got.to_string() }
     }
 }
 
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            op,
-            what,
-            expected,
-            got,
-        } = self;
+        let Self { op, what, expected, got } = self;
         write!(f, "{op}: {what}: expected {expected}, got {got}")
     }
 }
@@ -55,11 +45,6 @@ pub(crate) fn check_len(op: &'static str, what: &str, expected: usize, got: usiz
     if expected == got {
         Ok(())
     } else {
-        Err(ShapeError::new(
-            op,
-            format!("length of {what}"),
-            expected,
-            got,
-        ))
+        Err(ShapeError::new(op, format!("length of {what}"), expected, got))
     }
 }

@@ -33,14 +33,8 @@ fn exp_sum<V: Vector<Elem = f32>>(x: V, y: V) -> V {
     // The first part of ln 2 has so few bits that its product with `n` is exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     // (e^r - 1 - r) / r^2
-    const P: [f32; 6] = [
-        0.5,
-        0.166_666_64,
-        0.041_666_392,
-        0.008_333_804,
-        0.001_394_267_2,
-        1.966_441_9e-4,
-    ];
+    const P: [f32; 6] =
+        [0.5, 0.166_666_64, 0.041_666_392, 0.008_333_804, 0.001_394_267_2, 1.966_441_9e-4];
     let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
     let r = n.mul_add(V::splat(-LN_2[0]), x);
     let r = n.mul_add(V::splat(-LN_2[1]), r).add(y);
@@ -92,21 +86,10 @@ pub(crate) fn sigmoid<V: Vector<Elem = f32>>(x: V) -> V {
 pub(crate) fn normal_cdf<V: Vector<Elem = f32>>(x: V) -> V {
     // Mills' ratio over sqrt(2 pi), from 0 to 14, where the tail has long left the normal numbers.
     // All terms are positive: nothing cancels.
-    const NUMERATOR: [f32; 5] = [
-        0.686_082_6,
-        0.600_563_8,
-        0.250_799_54,
-        0.055_543_274,
-        0.005_616_729_6,
-    ];
-    const DENOMINATOR: [f32; 6] = [
-        1.372_165_2,
-        2.295_957_6,
-        1.647_419_3,
-        0.642_529_7,
-        0.139_235_48,
-        0.014_078_882,
-    ];
+    const NUMERATOR: [f32; 5] =
+        [0.686_082_6, 0.600_563_8, 0.250_799_54, 0.055_543_274, 0.005_616_729_6];
+    const DENOMINATOR: [f32; 6] =
+        [1.372_165_2, 2.295_957_6, 1.647_419_3, 0.642_529_7, 0.139_235_48, 0.014_078_882];
     let t = clamp(x.abs(), 0.0, 14.0);
     let ratio = polynomial(t, NUMERATOR).div(polynomial(t, DENOMINATOR));
     // t^2 / 2 in two parts: the square of 12 bits of t is exact.

@@ -79,18 +79,9 @@ pub fn adam<T: Element>(
     }
     // In double precision: 1 - 0.999 has only four good digits in `f32`.
     let debias = |momentum: f64| 1.0 / (1.0 - momentum.powf(config.step as f64));
-    let [lr, momentum, sqr_momentum, decay] = [
-        config.lr,
-        config.momentum,
-        config.sqr_momentum,
-        config.weight_decay,
-    ]
-    .map(T::to_f64);
-    let (keep, l2) = if config.decoupled {
-        (1.0 - lr * decay, 0.0)
-    } else {
-        (1.0, decay)
-    };
+    let [lr, momentum, sqr_momentum, decay] =
+        [config.lr, config.momentum, config.sqr_momentum, config.weight_decay].map(T::to_f64);
+    let (keep, l2) = if config.decoupled { (1.0 - lr * decay, 0.0) } else { (1.0, decay) };
     let lanes = AdamStep {
         keep: T::from_f64(keep),
         l2: T::from_f64(l2),
@@ -102,12 +93,7 @@ pub fn adam<T: Element>(
         sqr_debias: T::from_f64(debias(sqr_momentum)),
         eps: config.eps,
     };
-    each(
-        "adam",
-        lanes,
-        [("g", g)],
-        [("p", p), ("avg", avg), ("sqr_avg", sqr_avg)],
-    )
+    each("adam", lanes, [("g", g)], [("p", p), ("avg", avg), ("sqr_avg", sqr_avg)])
 }
 
 /// One step of stochastic gradient descent with momentum, undamped.
@@ -139,29 +125,16 @@ lanes!(Momentum { keep, l2, lr, momentum }, 1 -> 2, cost 2, |[g], [p, avg]| {
 ///
 /// If the lengths differ.
 pub fn sgd<T: Element>(config: &Sgd<T>, p: &mut [T], g: &[T], avg: &mut [T]) -> Result<()> {
-    let Sgd {
-        lr,
-        momentum,
-        weight_decay,
-        decoupled,
-    } = *config;
+    let Sgd { lr, momentum, weight_decay, decoupled } = *config;
     let (keep, l2) = if decoupled {
-        (
-            T::from_f64(1.0 - lr.to_f64() * weight_decay.to_f64()),
-            T::ZERO,
-        )
+        (T::from_f64(1.0 - lr.to_f64() * weight_decay.to_f64()), T::ZERO)
     } else {
         (T::ONE, weight_decay)
     };
     if momentum == T::ZERO {
         each("sgd", Plain { keep, l2, lr }, [("g", g)], [("p", p)])
     } else {
-        let lanes = Momentum {
-            keep,
-            l2,
-            lr,
-            momentum,
-        };
+        let lanes = Momentum { keep, l2, lr, momentum };
         each("sgd", lanes, [("g", g)], [("p", p), ("avg", avg)])
     }
 }

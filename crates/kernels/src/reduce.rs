@@ -79,11 +79,7 @@ fn sum_terms<T: Element, F: Term<T>>(isa: Isa, x: &[T], term: F) -> T {
     }
     let chunks = x.len().div_ceil(CHUNK);
     let (a, b) = x.split_at(chunks.next_power_of_two() / 2 * CHUNK);
-    let [a, b] = parallel::join(
-        x.len(),
-        || sum_terms(isa, a, term),
-        || sum_terms(isa, b, term),
-    );
+    let [a, b] = parallel::join(x.len(), || sum_terms(isa, a, term), || sum_terms(isa, b, term));
     a + b
 }
 
@@ -118,12 +114,7 @@ fn check_axis(
     let rest = outer.checked_mul(inner);
     let Some((rest, elements)) = rest.and_then(|rest| Some((rest, rest.checked_mul(n)?))) else {
         let got = format!("[{outer}][{n}][{inner}]");
-        return Err(ShapeError::new(
-            op,
-            "shape",
-            "sizes whose product fits in usize",
-            got,
-        ));
+        return Err(ShapeError::new(op, "shape", "sizes whose product fits in usize", got));
     };
     check_len(op, name, elements, len)?;
     check_len(op, reduced_name, rest, reduced)
@@ -188,16 +179,7 @@ fn reduce_axis<T: Element>(x: &[T], [outer, n, inner]: [usize; 3], divisor: T, y
         let y =
             unsafe { std::slice::from_raw_parts_mut(y.get().add(row * inner + column), columns) };
         let x = &x[(row * n * inner + column).min(x.len())..];
-        T::run(
-            isa,
-            SumRows {
-                x,
-                rows: n,
-                row_stride: inner,
-                divisor,
-                y,
-            },
-        );
+        T::run(isa, SumRows { x, rows: n, row_stride: inner, divisor, y });
     });
 }
 
@@ -213,12 +195,7 @@ pub fn sum_axis<T: Element>(
     inner: usize,
     y: &mut [T],
 ) -> Result<()> {
-    check_axis(
-        "sum_axis",
-        [outer, n, inner],
-        ["x", "y"],
-        [x.len(), y.len()],
-    )?;
+    check_axis("sum_axis", [outer, n, inner], ["x", "y"], [x.len(), y.len()])?;
     reduce_axis(x, [outer, n, inner], T::ONE, y);
     Ok(())
 }
@@ -235,12 +212,7 @@ pub fn mean_axis<T: Element>(
     inner: usize,
     y: &mut [T],
 ) -> Result<()> {
-    check_axis(
-        "mean_axis",
-        [outer, n, inner],
-        ["x", "y"],
-        [x.len(), y.len()],
-    )?;
+    check_axis("mean_axis", [outer, n, inner], ["x", "y"], [x.len(), y.len()])?;
     reduce_axis(x, [outer, n, inner], T::from_f64(n as f64), y);
     Ok(())
 }
@@ -269,12 +241,7 @@ pub fn argmax_axis<T: Element>(
     let op = "argmax_axis";
     check_axis(op, [outer, n, inner], ["x", "y"], [x.len(), y.len()])?;
     if (n == 0 && !y.is_empty()) || u32::try_from(n).is_err() {
-        return Err(ShapeError::new(
-            op,
-            "axis to search",
-            "1 to 2^32 - 1 elements",
-            n,
-        ));
+        return Err(ShapeError::new(op, "axis to search", "1 to 2^32 - 1 elements", n));
     }
     for (i, y) in y.iter_mut().enumerate() {
         let first = i / inner * n * inner + i % inner;
@@ -282,7 +249,7 @@ pub fn argmax_axis<T: Element>(
         for k in 1..n {
             let (x, old) = (x[first + k * inner], x[first + best * inner]);
             // A NaN is greater than anything but itself.
-            if x > old || (x != x && old == old) {
+            if x > old || (x.is_nan() && !old.is_nan()) {
                 best = k;
             }
         }
@@ -303,12 +270,7 @@ pub fn broadcast_axis<T: Element>(
     inner: usize,
     y: &mut [T],
 ) -> Result<()> {
-    check_axis(
-        "broadcast_axis",
-        [outer, n, inner],
-        ["y", "x"],
-        [y.len(), x.len()],
-    )?;
+    check_axis("broadcast_axis", [outer, n, inner], ["y", "x"], [y.len(), x.len()])?;
     if inner == 1 {
         for (row, &x) in y.chunks_exact_mut(n.max(1)).zip(x) {
             row.fill(x);

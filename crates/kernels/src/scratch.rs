@@ -20,10 +20,7 @@ thread_local! {
 /// `f` does so too.
 pub(crate) fn with<T: Element, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
     let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    let needed = len
-        .checked_mul(size_of::<T>())
-        .expect("sizes were checked")
-        .div_ceil(64);
+    let needed = len.checked_mul(size_of::<T>()).expect("sizes were checked").div_ceil(64);
     if lines.len() < needed {
         lines.resize(needed, Line([0; 64]));
     }

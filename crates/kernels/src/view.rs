@@ -60,12 +60,7 @@ fn check<const D: usize>(
     }
     if unique && !shape.contains(&0) && overlaps(shape, strides) {
         let expected = "indices that never share an element";
-        return Err(ShapeError::new(
-            op,
-            describe(),
-            expected,
-            "strides that overlap",
-        ));
+        return Err(ShapeError::new(op, describe(), expected, "strides that overlap"));
     }
     Ok(())
 }
@@ -178,11 +173,7 @@ impl<'a, T: Copy> MatRef<'a, T> {
     /// The same elements, rows as columns.
     pub fn transpose(self) -> Self {
         let ([m, n], [row, column]) = (self.shape, self.strides);
-        Self {
-            shape: [n, m],
-            strides: [column, row],
-            ..self
-        }
+        Self { shape: [n, m], strides: [column, row], ..self }
     }
 
     /// The element at `[row, column]`.
@@ -193,11 +184,7 @@ impl<'a, T: Copy> MatRef<'a, T> {
     pub fn get(&self, [row, column]: [usize; 2]) -> T {
         assert!(row < self.shape[0] && column < self.shape[1]);
         // SAFETY: inside the shape, so inside the slice.
-        unsafe {
-            *self
-                .pointer
-                .add(row * self.strides[0] + column * self.strides[1])
-        }
+        unsafe { *self.pointer.add(row * self.strides[0] + column * self.strides[1]) }
     }
 }
 
@@ -219,11 +206,7 @@ impl<'a, T: Copy> MatMut<'a, T> {
     pub fn set(&mut self, [row, column]: [usize; 2], value: T) {
         assert!(row < self.shape[0] && column < self.shape[1]);
         // SAFETY: inside the shape, so inside the slice, which this view holds alone.
-        unsafe {
-            *self
-                .pointer
-                .add(row * self.strides[0] + column * self.strides[1]) = value
-        }
+        unsafe { *self.pointer.add(row * self.strides[0] + column * self.strides[1]) = value }
     }
 
     /// The element at `[row, column]`.
@@ -234,11 +217,7 @@ impl<'a, T: Copy> MatMut<'a, T> {
     pub fn get(&self, [row, column]: [usize; 2]) -> T {
         assert!(row < self.shape[0] && column < self.shape[1]);
         // SAFETY: inside the shape, so inside the slice.
-        unsafe {
-            *self
-                .pointer
-                .add(row * self.strides[0] + column * self.strides[1])
-        }
+        unsafe { *self.pointer.add(row * self.strides[0] + column * self.strides[1]) }
     }
 }
 
@@ -248,11 +227,7 @@ fn offset(shape: [usize; 4], strides: [usize; 4], index: [usize; 4]) -> usize {
         index.iter().zip(shape).all(|(&i, size)| i < size),
         "index {index:?} outside shape {shape:?}"
     );
-    index
-        .iter()
-        .zip(strides)
-        .map(|(i, stride)| i * stride)
-        .sum()
+    index.iter().zip(strides).map(|(i, stride)| i * stride).sum()
 }
 
 impl<'a, T: Copy> TensorRef<'a, T> {

@@ -27,12 +27,8 @@ enum Format {
     Gapped,
 }
 
-const FORMATS: [Format; 4] = [
-    Format::Contiguous,
-    Format::ChannelsLast,
-    Format::BatchLast,
-    Format::Gapped,
-];
+const FORMATS: [Format; 4] =
+    [Format::Contiguous, Format::ChannelsLast, Format::BatchLast, Format::Gapped];
 
 /// Strides, and how many elements they need.
 fn layout([n, c, h, w]: [usize; 4], format: Format) -> ([usize; 4], usize) {
@@ -55,34 +51,20 @@ struct Case {
 }
 
 fn check<T: Element>(case: &Case) {
-    let Case {
-        input,
-        weight,
-        config,
-        formats,
-        bias,
-    } = case;
+    let Case { input, weight, config, formats, bias } = case;
     let Ok(output) = output_shape(*input, *weight, config) else {
         return;
     };
     let ((xs, x_len), (ys, y_len)) = (layout(*input, formats[0]), layout(output, formats[1]));
     let (ws, w_len) = layout(*weight, Format::Contiguous);
-    let (x, dy, w) = (
-        integers::<T>(x_len, 1),
-        integers::<T>(y_len, 2),
-        integers::<T>(w_len, 3),
-    );
+    let (x, dy, w) = (integers::<T>(x_len, 1), integers::<T>(y_len, 2), integers::<T>(w_len, 3));
     let b = integers::<T>(weight[0], 4);
     let b = bias.then_some(&b[..]);
     let x_view = TensorRef::new(&x, *input, xs).unwrap();
     let dy_view = TensorRef::new(&dy, output, ys).unwrap();
     let w_view = TensorRef::new(&w, *weight, ws).unwrap();
     // Outputs start as what they must not be, and must not change between their elements.
-    let (y, dx, dw) = (
-        integers::<T>(y_len, 5),
-        integers::<T>(x_len, 6),
-        integers::<T>(w_len, 7),
-    );
+    let (y, dx, dw) = (integers::<T>(y_len, 5), integers::<T>(x_len, 6), integers::<T>(w_len, 7));
     let outputs = |naive: bool| {
         let (mut y, mut dx, mut dw) = (y.clone(), dx.clone(), dw.clone());
         let mut db = vec![T::ONE; weight[0]];
@@ -105,26 +87,16 @@ fn check<T: Element>(case: &Case) {
     };
     let expected = outputs(true);
     each_isa(|isa| {
-        for ((got, expected), what) in outputs(false)
-            .iter()
-            .zip(&expected)
-            .zip(["y", "dx", "dw", "db"])
+        for ((got, expected), what) in
+            outputs(false).iter().zip(&expected).zip(["y", "dx", "dw", "db"])
         {
-            assert!(
-                got == expected,
-                "{what} differs on {} in {case:?}",
-                isa.name()
-            );
+            assert!(got == expected, "{what} differs on {} in {case:?}", isa.name());
         }
     });
 }
 
 fn config(stride: usize, padding: usize) -> Conv2dConfig {
-    Conv2dConfig {
-        stride: [stride; 2],
-        padding: [padding; 2],
-        ..Default::default()
-    }
+    Conv2dConfig { stride: [stride; 2], padding: [padding; 2], ..Default::default() }
 }
 
 #[test]
@@ -134,13 +106,7 @@ fn every_format_at_every_batch() {
             let (input, weight) = ([batch, 3, 7, 6], [10, 3, 3, 3]);
             for config in [config(1, 1), config(2, 1)] {
                 let formats = [format, format];
-                check::<f32>(&Case {
-                    input,
-                    weight,
-                    config,
-                    formats,
-                    bias: true,
-                });
+                check::<f32>(&Case { input, weight, config, formats, bias: true });
             }
         }
     }
@@ -151,25 +117,10 @@ fn mixed_formats() {
     for from in FORMATS {
         for to in FORMATS {
             let (input, weight) = ([18, 4, 5, 6], [9, 2, 3, 2]);
-            let config = Conv2dConfig {
-                groups: 1,
-                ..config(2, 1)
-            };
-            let case = Case {
-                input,
-                weight,
-                config,
-                formats: [from, to],
-                bias: false,
-            };
-            check::<f32>(&Case {
-                weight: [9, 4, 3, 2],
-                ..case.clone()
-            });
-            check::<f64>(&Case {
-                weight: [9, 4, 3, 2],
-                ..case
-            });
+            let config = Conv2dConfig { groups: 1, ..config(2, 1) };
+            let case = Case { input, weight, config, formats: [from, to], bias: false };
+            check::<f32>(&Case { weight: [9, 4, 3, 2], ..case.clone() });
+            check::<f64>(&Case { weight: [9, 4, 3, 2], ..case });
         }
     }
 }
@@ -185,13 +136,7 @@ fn the_layers_of_the_small_nets() {
         ([40, 64, 2, 2], [10, 64, 3, 3], 1),
     ] {
         let (config, formats) = (config(2, padding), [Format::BatchLast; 2]);
-        check::<f32>(&Case {
-            input,
-            weight,
-            config,
-            formats,
-            bias: true,
-        });
+        check::<f32>(&Case { input, weight, config, formats, bias: true });
     }
 }
 
@@ -298,18 +243,13 @@ fn wrong_shapes_are_refused() {
     let mut y = vec![0.0f32; 64];
     let mut forward = |shape, bias: Option<&[f32]>| {
         let y = TensorMut::contiguous(&mut y, shape).unwrap();
-        conv2d::forward(x, w, bias, &Conv2dConfig::default(), y)
-            .unwrap_err()
-            .to_string()
+        conv2d::forward(x, w, bias, &Conv2dConfig::default(), y).unwrap_err().to_string()
     };
     assert_eq!(
         forward([2, 2, 3, 2], None),
         "conv2d: shape of the output: expected [2, 2, 2, 2], got [2, 2, 3, 2]"
     );
-    assert_eq!(
-        forward([2, 2, 2, 2], Some(&[1.0])),
-        "conv2d: length of bias: expected 2, got 1"
-    );
+    assert_eq!(forward([2, 2, 2, 2], Some(&[1.0])), "conv2d: length of bias: expected 2, got 1");
 }
 
 #[test]
@@ -347,10 +287,7 @@ fn threads_do_not_change_the_bits() {
         let (x, dy, w) = (noise(x_len, 1), noise(y_len, 2), noise(w_len, 3));
         for isa in Isa::available() {
             let run = |threads| {
-                let pool = rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .build()
-                    .unwrap();
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let (mut y, mut dx) = (vec![0.0; y_len], vec![0.0; x_len]);
                 let (mut dw, mut db) = (vec![0.0; w_len], vec![0.0; weight[0]]);
                 pool.install(|| {

@@ -10,19 +10,8 @@ use topedge_kernels::{Element, Result};
 
 /// What the functions must cope with beside ordinary numbers. Below the smallest normal number
 /// there is only 0, so that is not among them.
-const SPECIAL: [f64; 11] = [
-    0.0,
-    -0.0,
-    f64::INFINITY,
-    f64::NEG_INFINITY,
-    f64::NAN,
-    1e30,
-    -1e30,
-    -12.5,
-    -87.0,
-    88.5,
-    1e-30,
-];
+const SPECIAL: [f64; 11] =
+    [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e30, -1e30, -12.5, -87.0, 88.5, 1e-30];
 
 fn input(len: usize, seed: u32) -> Vec<f64> {
     let mut x: Vec<f64> = noise(len, seed).iter().map(|x| 4.0 * x).collect();
@@ -46,19 +35,11 @@ fn check_unary<T: Element>(
             let want: Vec<f64> = to::<T>(&want).iter().map(|x| x.to_f64()).collect();
             let mut y = vec![T::from_f64(7.0); len];
             f(&to(&x), &mut y).unwrap();
-            assert_close(
-                &y,
-                &want,
-                1e-6,
-                &format!("{name}, {}, length {len}", isa.name()),
-            );
+            assert_close(&y, &want, 1e-6, &format!("{name}, {}, length {len}", isa.name()));
         }
     });
     let error = f(&[T::ONE; 3], &mut [T::ONE; 4]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("{name}: length of x: expected 4, got 3")
-    );
+    assert_eq!(error.to_string(), format!("{name}: length of x: expected 4, got 3"));
 }
 
 fn check_binary<T: Element>(
@@ -69,20 +50,12 @@ fn check_binary<T: Element>(
     each_isa(|isa| {
         for len in LENGTHS {
             // Each special value meets ordinary ones and others of its kind.
-            let (a, b) = (
-                input(len, 1),
-                input(len + 10, 2)[len.min(10)..][..len].to_vec(),
-            );
+            let (a, b) = (input(len, 1), input(len + 10, 2)[len.min(10)..][..len].to_vec());
             let want: Vec<f64> = a.iter().zip(&b).map(|(&a, &b)| of_two(a, b)).collect();
             let want: Vec<f64> = to::<T>(&want).iter().map(|x| x.to_f64()).collect();
             let mut y = vec![T::from_f64(7.0); len];
             f(&to(&a), &to(&b), &mut y).unwrap();
-            assert_close(
-                &y,
-                &want,
-                1e-5,
-                &format!("{name}, {}, length {len}", isa.name()),
-            );
+            assert_close(&y, &want, 1e-5, &format!("{name}, {}, length {len}", isa.name()));
         }
     });
     let [one, two] = [[T::ONE; 3], [T::ONE; 3]];
@@ -109,11 +82,7 @@ fn check_all<T: Element>() {
     check_unary::<T>("powf", |x, y| fast::powf(x, t(2.0), y), |x| x * x);
     check_unary::<T>("powf", |x, y| fast::powf(x, t(-0.5), y), |x| x.powf(-0.5));
     check_unary::<T>("scale", |x, y| fast::scale(x, t(-1.5), y), |x| -1.5 * x);
-    check_unary::<T>(
-        "add_scalar",
-        |x, y| fast::add_scalar(x, t(0.5), y),
-        |x| x + 0.5,
-    );
+    check_unary::<T>("add_scalar", |x, y| fast::add_scalar(x, t(0.5), y), |x| x + 0.5);
     check_unary::<T>("add_assign", |x, y| fast::add_assign(y, x), |x| 7.0 + x);
     check_unary::<T>("axpy", |x, y| fast::axpy(t(0.5), x, y), |x| 7.0 + 0.5 * x);
 
@@ -149,20 +118,14 @@ fn gradients_from_the_output() {
             let mut dx = vec![0.0f32; len];
             let y: Vec<f64> = x.iter().map(|&x| naive::sigmoid(x)).collect();
             fast::sigmoid_backward(&to(&y), &to(&dy), &mut dx).unwrap();
-            let want: Vec<f64> = y
-                .iter()
-                .zip(&dy)
-                .map(|(&y, &dy)| naive::sigmoid_backward(y, dy))
-                .collect();
+            let want: Vec<f64> =
+                y.iter().zip(&dy).map(|(&y, &dy)| naive::sigmoid_backward(y, dy)).collect();
             assert_close(&dx, &want, 1e-6, "sigmoid_backward");
 
             let y: Vec<f64> = x.iter().map(|&x| x.tanh()).collect();
             fast::tanh_backward(&to(&y), &to(&dy), &mut dx).unwrap();
-            let want: Vec<f64> = y
-                .iter()
-                .zip(&dy)
-                .map(|(&y, &dy)| naive::tanh_backward(y, dy))
-                .collect();
+            let want: Vec<f64> =
+                y.iter().zip(&dy).map(|(&y, &dy)| naive::tanh_backward(y, dy)).collect();
             assert_close(&dx, &want, 1e-6, "tanh_backward");
         }
     });

@@ -24,10 +24,7 @@ fn layout([rows, columns]: [usize; 2], transposed: bool, gap: usize) -> ([usize;
     } else {
         ([columns * (1 + gap) + gap, 1 + gap], rows)
     };
-    (
-        strides,
-        strides[0].max(strides[1]) * last.max(1) + rows.max(columns) * (1 + gap),
-    )
+    (strides, strides[0].max(strides[1]) * last.max(1) + rows.max(columns) * (1 + gap))
 }
 
 #[derive(Debug, Clone)]
@@ -58,11 +55,7 @@ fn check(case: &Case) {
         let view = MatMut::new(&mut got, [m, n], c_strides).unwrap();
         gemm(case.alpha, a, b, case.beta, view).unwrap();
         // The whole slice: what lies between the strides must not be touched.
-        assert!(
-            got == expected,
-            "{} differs from the reference in {case:?}",
-            isa.name()
-        );
+        assert!(got == expected, "{} differs from the reference in {case:?}", isa.name());
     });
 }
 
@@ -74,13 +67,7 @@ fn every_edge_of_a_tile() {
         for n in SIZES {
             for k in [0, 1, 2, 9] {
                 let (transposed, gap) = ([false; 3], [0; 3]);
-                check(&Case {
-                    size: [m, n, k],
-                    transposed,
-                    gap,
-                    alpha: 1.0,
-                    beta: 0.0,
-                });
+                check(&Case { size: [m, n, k], transposed, gap, alpha: 1.0, beta: 0.0 });
             }
         }
     }
@@ -88,21 +75,9 @@ fn every_edge_of_a_tile() {
 
 #[test]
 fn every_block_edge() {
-    for size in [
-        [129, 385, 257],
-        [2049, 3, 5],
-        [3, 3073, 5],
-        [17, 100, 600],
-        [8, 2000, 25],
-    ] {
+    for size in [[129, 385, 257], [2049, 3, 5], [3, 3073, 5], [17, 100, 600], [8, 2000, 25]] {
         for transposed in [[false; 3], [true, true, false], [false, true, true]] {
-            check(&Case {
-                size,
-                transposed,
-                gap: [0, 1, 0],
-                alpha: 1.0,
-                beta: 1.0,
-            });
+            check(&Case { size, transposed, gap: [0, 1, 0], alpha: 1.0, beta: 1.0 });
         }
     }
 }
@@ -184,18 +159,12 @@ fn shapes_that_do_not_fit_are_refused() {
 fn threads_do_not_change_the_bits() {
     let [m, n, k] = [150, 700, 530];
     let noise = |len, seed| -> Vec<f32> {
-        integers(len, seed)
-            .iter()
-            .map(|x| (x * 0.37 + 0.011).sin())
-            .collect()
+        integers(len, seed).iter().map(|x| (x * 0.37 + 0.011).sin()).collect()
     };
     let (a, b) = (noise(m * k, 1), noise(k * n, 2));
     each_isa(|isa| {
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut c = vec![0.0f32; m * n];
             pool.install(|| {
                 isa.with(|| {

@@ -41,14 +41,7 @@ fn check(
         .step_by(STEP)
         .map(f32::from_bits)
         .filter(|x| !x.is_subnormal())
-        .chain([
-            0.0,
-            -0.0,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            f32::MAX,
-            f32::MIN,
-        ])
+        .chain([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN])
         .collect();
     let want: Vec<f64> = x.iter().map(|&x| exact(f64::from(x))).collect();
     each_isa(|isa| {
@@ -57,10 +50,7 @@ fn check(
         for ((&x, &y), &want) in x.iter().zip(&y).zip(&want) {
             let error = error(y, want);
             let isa = isa.name();
-            assert!(
-                error <= bound,
-                "{name}({x:e}), {isa}: {y:e} is {error} ulp from {want:e}"
-            );
+            assert!(error <= bound, "{name}({x:e}), {isa}: {y:e} is {error} ulp from {want:e}");
         }
     });
 }

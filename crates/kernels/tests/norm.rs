@@ -33,11 +33,7 @@ const SHAPES: [[usize; 3]; 21] = [
 ];
 
 fn layout([outer, channels, inner]: [usize; 3]) -> ChannelLayout {
-    ChannelLayout {
-        outer,
-        channels,
-        inner,
-    }
+    ChannelLayout { outer, channels, inner }
 }
 
 fn check<T: Element>() {
@@ -73,13 +69,7 @@ fn check<T: Element>() {
                 eps: eps.to_f64(),
             };
             let gamma = to::<T>(&gamma);
-            let norm = BatchNorm {
-                layout,
-                mean: &mean,
-                var: &var,
-                gamma: &gamma,
-                eps,
-            };
+            let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &gamma, eps };
             let mut y = vec![T::ONE; len];
             norm::normalize(&to(&x), &norm, &to(&beta), &mut y).unwrap();
             assert_close(&y, &naive::normalize(&x, &exact, &beta), 2e-6, &context);
@@ -125,12 +115,7 @@ fn f64_agrees_with_the_definition() {
 
 #[test]
 fn a_large_mean_does_not_swallow_the_variance() {
-    for shape in [
-        [1, 2, 50_000],
-        [50_000, 2, 1],
-        [64, 2, 784],
-        [50_000, 20, 1],
-    ] {
+    for shape in [[1, 2, 50_000], [50_000, 2, 1], [64, 2, 784], [50_000, 20, 1]] {
         let len: usize = shape.iter().product();
         // A standard deviation of about 1.15, and steps of 1/1024 at this size.
         let x: Vec<f32> = noise(len, 1).iter().map(|x| (x + 1e4) as f32).collect();
@@ -167,13 +152,7 @@ fn constant_channels_normalise_to_beta() {
         let (mut mean, mut var, mut y) = ([0.0], [0.0], vec![0.0; 5000]);
         norm::batch_stats(&x, layout, &mut mean, &mut var).unwrap();
         assert_eq!((mean, var), ([1234.567], [0.0]));
-        let norm = BatchNorm {
-            layout,
-            mean: &mean,
-            var: &var,
-            gamma: &[3.0],
-            eps: 1e-5,
-        };
+        let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &[3.0], eps: 1e-5 };
         norm::normalize(&x, &norm, &[0.25], &mut y).unwrap();
         assert!(y.iter().all(|&y| y == 0.25));
     });
@@ -184,13 +163,7 @@ fn constant_channels_normalise_to_beta() {
 #[test]
 fn the_variance_is_biased() {
     let (mut mean, mut var) = ([0.0f64], [0.0]);
-    norm::batch_stats(
-        &[1.0, 2.0, 3.0, 4.0],
-        layout([1, 1, 4]),
-        &mut mean,
-        &mut var,
-    )
-    .unwrap();
+    norm::batch_stats(&[1.0, 2.0, 3.0, 4.0], layout([1, 1, 4]), &mut mean, &mut var).unwrap();
     assert_eq!((mean, var), ([2.5], [1.25]));
     let running = 0.9 * 1.0 + 0.1 * var[0] * 4.0 / 3.0;
     assert!((running - 1.0667f64).abs() < 1e-4);
@@ -221,13 +194,7 @@ fn threads_do_not_change_the_bits() {
         assert_thread_independent(|| {
             let (mut mean, mut var) = (vec![0.0; shape[1]], vec![0.0; shape[1]]);
             norm::batch_stats(&x, layout, &mut mean, &mut var).unwrap();
-            let norm = BatchNorm {
-                layout,
-                mean: &mean,
-                var: &var,
-                gamma: &gamma,
-                eps: 1e-5,
-            };
+            let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &gamma, eps: 1e-5 };
             let (mut dgamma, mut dbeta) = (mean.clone(), mean.clone());
             let (mut y, mut dx) = (vec![0.0; len], vec![0.0; len]);
             norm::normalize(&x, &norm, &gamma, &mut y).unwrap();
@@ -243,29 +210,14 @@ fn lengths_that_do_not_fit_are_refused() {
     let (x, three) = ([0.0f32; 24], [1.0f32; 3]);
     let mut y = [0.0; 24];
     let error = norm::batch_stats(&x, layout, &mut [0.0; 2], &mut [0.0; 3]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "batch_stats: length of mean: expected 3, got 2"
-    );
+    assert_eq!(error.to_string(), "batch_stats: length of mean: expected 3, got 2");
     assert!(norm::batch_stats(&x[1..], layout, &mut [0.0; 3], &mut [0.0; 3]).is_err());
-    let huge = ChannelLayout {
-        outer: usize::MAX,
-        ..layout
-    };
+    let huge = ChannelLayout { outer: usize::MAX, ..layout };
     assert!(norm::batch_stats(&x, huge, &mut [0.0; 3], &mut [0.0; 3]).is_err());
-    let good = BatchNorm {
-        layout,
-        mean: &three,
-        var: &three,
-        gamma: &three,
-        eps: 1e-5,
-    };
+    let good = BatchNorm { layout, mean: &three, var: &three, gamma: &three, eps: 1e-5 };
     assert!(norm::normalize(&x, &good, &three, &mut y).is_ok());
     assert!(norm::normalize(&x, &good, &three[..2], &mut y).is_err());
-    let bad = BatchNorm {
-        gamma: &three[..2],
-        ..good
-    };
+    let bad = BatchNorm { gamma: &three[..2], ..good };
     assert!(norm::normalize(&x, &bad, &three, &mut y).is_err());
     let (mut dgamma, mut dbeta) = ([0.0; 3], [0.0; 2]);
     assert!(norm::backward_train(&x, &x, &good, &mut y, &mut dgamma, &mut dbeta).is_err());

@@ -49,17 +49,11 @@ fn check_adam<T: Element>(decoupled: bool, step: u64) {
             let sqr_avg: Vec<f64> = noise(len, 4).iter().map(|x| x.abs()).collect();
             let [mut got_p, mut got_avg, mut got_sqr] = [&p, &avg, &sqr_avg].map(|x| to::<T>(x));
             adam(&config, &mut got_p, &to(&g), &mut got_avg, &mut got_sqr).unwrap();
-            let want: Vec<[f64; 3]> = (0..len)
-                .map(|i| naive::adam(&exact, p[i], g[i], avg[i], sqr_avg[i]))
-                .collect();
+            let want: Vec<[f64; 3]> =
+                (0..len).map(|i| naive::adam(&exact, p[i], g[i], avg[i], sqr_avg[i])).collect();
             for (which, got) in [got_p, got_avg, got_sqr].into_iter().enumerate() {
                 let want: Vec<f64> = want.iter().map(|want| want[which]).collect();
-                assert_close(
-                    &got,
-                    &want,
-                    3e-6,
-                    &format!("{}, {which}, {len}", isa.name()),
-                );
+                assert_close(&got, &want, 3e-6, &format!("{}, {which}, {len}", isa.name()));
             }
         }
     });
@@ -77,18 +71,8 @@ fn adam_agrees_with_its_formula() {
 
 fn check_sgd<T: Element>(momentum: f64, decoupled: bool) {
     let [lr, momentum, weight_decay] = [0.1, momentum, 0.01].map(rounded::<T>);
-    let config = Sgd {
-        lr: lr.0,
-        momentum: momentum.0,
-        weight_decay: weight_decay.0,
-        decoupled,
-    };
-    let exact = Sgd {
-        lr: lr.1,
-        momentum: momentum.1,
-        weight_decay: weight_decay.1,
-        decoupled,
-    };
+    let config = Sgd { lr: lr.0, momentum: momentum.0, weight_decay: weight_decay.0, decoupled };
+    let exact = Sgd { lr: lr.1, momentum: momentum.1, weight_decay: weight_decay.1, decoupled };
     each_isa(|isa| {
         for len in LENGTHS {
             let [p, g, avg] = [1, 2, 3].map(|seed| noise(len, seed));
@@ -124,19 +108,9 @@ fn adam_as_fastai_has_it() {
     ];
     let (mut p, mut avg, mut sqr_avg) = ([1.0, -2.0], [0.0; 2], [0.0; 2]);
     for (step, (gradient, want)) in (1..).zip(steps) {
-        adam(
-            &Adam { step, ..FASTAI },
-            &mut p,
-            &gradient,
-            &mut avg,
-            &mut sqr_avg,
-        )
-        .unwrap();
+        adam(&Adam { step, ..FASTAI }, &mut p, &gradient, &mut avg, &mut sqr_avg).unwrap();
         for (got, want) in p.iter().zip(want) {
-            assert!(
-                (got - want).abs() < 1e-7,
-                "step {step}: {got} instead of {want}"
-            );
+            assert!((got - want).abs() < 1e-7, "step {step}: {got} instead of {want}");
         }
     }
 }
@@ -144,12 +118,7 @@ fn adam_as_fastai_has_it() {
 /// Measured with PyTorch 2.15: `SGD([p], lr=.1, momentum=.9)` and a gradient of 1.
 #[test]
 fn sgd_is_not_damped() {
-    let config = Sgd {
-        lr: 0.1,
-        momentum: 0.9,
-        weight_decay: 0.0,
-        decoupled: true,
-    };
+    let config = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, decoupled: true };
     let (mut p, mut avg) = ([1.0f64], [0.0]);
     for want in [0.9, 0.71, 0.439] {
         sgd(&config, &mut p, &[1.0], &mut avg).unwrap();
@@ -175,17 +144,9 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(error.to_string(), "adam: length of avg: expected 3, got 2");
     let zero = Adam { step: 0, ..FASTAI };
     assert!(adam(&zero, &mut three, &[0.0; 3], &mut [0.0; 3], &mut [0.0; 3]).is_err());
-    let config = Sgd {
-        lr: 0.1,
-        momentum: 0.9,
-        weight_decay: 0.0,
-        decoupled: true,
-    };
+    let config = Sgd { lr: 0.1, momentum: 0.9, weight_decay: 0.0, decoupled: true };
     assert!(sgd(&config, &mut three, &[0.0; 3], &mut []).is_err());
-    let plain = Sgd {
-        momentum: 0.0,
-        ..config
-    };
+    let plain = Sgd { momentum: 0.0, ..config };
     assert!(sgd(&plain, &mut three, &[0.0; 3], &mut []).is_ok());
     assert!(sgd(&plain, &mut three, &[0.0; 2], &mut []).is_err());
 }

@@ -38,11 +38,7 @@ struct Tensor<T> {
 
 impl<T: Copy> Tensor<T> {
     fn new(data: Vec<T>, shape: [usize; 4], format: Format) -> Self {
-        Self {
-            data,
-            shape,
-            format,
-        }
+        Self { data, shape, format }
     }
 
     fn filled(value: T, shape: [usize; 4], format: Format) -> Self {
@@ -60,31 +56,17 @@ impl<T: Copy> Tensor<T> {
 
 /// Small integers, so that sums are exact and maxima meet their equals, with a NaN here and there.
 fn image<T: Element>(shape: [usize; 4], format: Format, seed: u32, with_nan: bool) -> Tensor<T> {
-    let mut data: Vec<f64> = noise(shape.iter().product(), seed)
-        .iter()
-        .map(|x| (3.0 * x).round())
-        .collect();
+    let mut data: Vec<f64> =
+        noise(shape.iter().product(), seed).iter().map(|x| (3.0 * x).round()).collect();
     if with_nan {
-        data.iter_mut()
-            .skip(seed as usize % 5)
-            .step_by(23)
-            .for_each(|x| *x = f64::NAN);
+        data.iter_mut().skip(seed as usize % 5).step_by(23).for_each(|x| *x = f64::NAN);
     }
     Tensor::new(to(&data), shape, format)
 }
 
 /// The bits, so that NaN equals itself.
 fn bits<T: Element>(x: &Tensor<T>) -> Vec<u64> {
-    x.data
-        .iter()
-        .map(|x| {
-            if x != x {
-                1
-            } else {
-                (x.to_f64() + 0.0).to_bits()
-            }
-        })
-        .collect()
+    x.data.iter().map(|x| if x != x { 1 } else { (x.to_f64() + 0.0).to_bits() }).collect()
 }
 
 /// Fails unless both hold the same numbers, give or take the rounding of a division.
@@ -103,10 +85,7 @@ fn check<T: Element>(
 ) {
     let dilated = config.is_some_and(|config| config.dilation != [1, 1]);
     each_isa(|isa| {
-        let context = format!(
-            "{}, {format:?}, {input:?} to {output:?}, {config:?}",
-            isa.name()
-        );
+        let context = format!("{}, {format:?}, {input:?} to {output:?}, {config:?}", isa.name());
         for with_nan in [false, true] {
             let x = image::<T>(input, format, 1, with_nan);
             let zero = || Tensor::filled(T::ONE, output, format);
@@ -163,11 +142,7 @@ fn check_adaptive<T: Element>(input: [usize; 4], out: [usize; 2], format: Format
 
 #[test]
 fn whole_vectors_and_what_is_left_of_one() {
-    let overlapping = Pool2dConfig {
-        stride: [2, 2],
-        padding: [1, 1],
-        ..Pool2dConfig::new([3, 3])
-    };
+    let overlapping = Pool2dConfig { stride: [2, 2], padding: [1, 1], ..Pool2dConfig::new([3, 3]) };
     for format in FORMATS {
         for lanes in [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 100] {
             for input in [[lanes, 3, 7, 6], [3, lanes, 6, 7]] {
@@ -232,20 +207,14 @@ fn operands_in_different_formats() {
 #[test]
 fn threads_do_not_change_the_bits() {
     let input = [64, 9, 40, 40];
-    let config = Pool2dConfig {
-        stride: [2, 2],
-        padding: [1, 1],
-        ..Pool2dConfig::new([3, 3])
-    };
+    let config = Pool2dConfig { stride: [2, 2], padding: [1, 1], ..Pool2dConfig::new([3, 3]) };
     let output = pool::output_shape(input, &config).unwrap();
     for format in FORMATS {
         let len = input.iter().product();
         let x = Tensor::new(to::<f32>(&noise(len, 1)), input, format);
         assert_thread_independent(|| {
-            let (mut y, mut at) = (
-                Tensor::filled(0.0, output, format),
-                Tensor::filled(0, output, format),
-            );
+            let (mut y, mut at) =
+                (Tensor::filled(0.0, output, format), Tensor::filled(0, output, format));
             let (mut dx, mut average) = (x.clone(), x.clone());
             pool::max_forward(x.view(), &config, y.view_mut(), at.view_mut()).unwrap();
             pool::max_backward(y.view(), at.view(), dx.view_mut()).unwrap();
@@ -269,10 +238,7 @@ fn what_does_not_fit_is_refused() {
     );
     assert!(pool::avg_forward(x.view(), &config, wrong.view_mut()).is_err());
     assert!(pool::avg_backward(wrong.view(), &config, right.view_mut()).is_err());
-    let dilated = Pool2dConfig {
-        dilation: [2, 1],
-        ..config
-    };
+    let dilated = Pool2dConfig { dilation: [2, 1], ..config };
     assert!(pool::avg_forward(x.view(), &dilated, right.view_mut()).is_err());
 
     let mut dx = x.clone();

@@ -69,10 +69,7 @@ fn f64_sums() {
 fn the_first_maximum_and_the_first_nan() {
     for [outer, n, inner] in SHAPES {
         // Few different values, so that maxima meet their equals, and some NaN.
-        let mut x: Vec<f64> = noise(outer * n * inner, 4)
-            .iter()
-            .map(|x| x.round())
-            .collect();
+        let mut x: Vec<f64> = noise(outer * n * inner, 4).iter().map(|x| x.round()).collect();
         for x in x.iter_mut().skip(5).step_by(29) {
             *x = f64::NAN;
         }
@@ -121,10 +118,7 @@ fn threads_do_not_change_the_bits() {
 fn lengths_that_do_not_fit_are_refused() {
     let x = [1.0f32; 6];
     let error = reduce::sum_axis(&x, 2, 3, 1, &mut [0.0; 3]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "sum_axis: length of y: expected 2, got 3"
-    );
+    assert_eq!(error.to_string(), "sum_axis: length of y: expected 2, got 3");
     assert!(reduce::sum_axis(&x, 2, 2, 1, &mut [0.0; 2]).is_err());
     assert!(reduce::sum_axis(&x, usize::MAX, 2, 2, &mut [0.0; 2]).is_err());
     assert!(reduce::argmax_axis::<f32>(&[], 2, 0, 1, &mut [0; 2]).is_err());

@@ -28,10 +28,7 @@ fn check<T: Element>() {
     each_isa(|isa| {
         for [outer, n, inner] in SHAPES {
             let context = format!("{}, [{outer}][{n}][{inner}]", isa.name());
-            let x: Vec<f64> = noise(outer * n * inner, 1)
-                .iter()
-                .map(|x| 10.0 * x)
-                .collect();
+            let x: Vec<f64> = noise(outer * n * inner, 1).iter().map(|x| 10.0 * x).collect();
             let x: Vec<f64> = to::<T>(&x).iter().map(|x| x.to_f64()).collect();
             let dy = noise(x.len(), 2);
             let mut y = vec![T::ONE; x.len()];
@@ -108,11 +105,7 @@ fn loss_and_gradient<T: Element>(
     config: &CrossEntropy<'_, T>,
     transposed: bool,
 ) -> (T, Vec<T>) {
-    let strides = if transposed {
-        [1, samples]
-    } else {
-        [classes, 1]
-    };
+    let strides = if transposed { [1, samples] } else { [classes, 1] };
     let place = |i: usize| i / classes * strides[0] + i % classes * strides[1];
     let mut x = vec![T::ZERO; logits.len()];
     for (i, &logit) in logits.iter().enumerate() {
@@ -125,27 +118,16 @@ fn loss_and_gradient<T: Element>(
     let loss = cross_entropy(x, labels, config, Some(view)).unwrap();
     let alone = cross_entropy(x, labels, config, None).unwrap();
     assert!(loss == alone || loss != loss);
-    (
-        loss,
-        (0..logits.len()).map(|i| gradient[place(i)]).collect(),
-    )
+    (loss, (0..logits.len()).map(|i| gradient[place(i)]).collect())
 }
 
 #[test]
 fn cross_entropy_agrees_with_its_definition() {
-    let weights: Vec<f64> = to::<f32>(&noise(10, 9))
-        .iter()
-        .map(|&x| f64::from(x.abs()))
-        .collect();
+    let weights: Vec<f64> = to::<f32>(&noise(10, 9)).iter().map(|&x| f64::from(x.abs())).collect();
     for [samples, classes] in [[1, 1], [1, 2], [5, 3], [16, 10], [33, 7], [100, 10]] {
-        let logits: Vec<f64> = noise(samples * classes, 1)
-            .iter()
-            .map(|x| 3.0 * x)
-            .collect();
+        let logits: Vec<f64> = noise(samples * classes, 1).iter().map(|x| 3.0 * x).collect();
         let logits: Vec<f64> = to::<f32>(&logits).iter().map(|&x| f64::from(x)).collect();
-        let labels: Vec<u32> = (0..samples as u32)
-            .map(|i| i * 7 % classes as u32)
-            .collect();
+        let labels: Vec<u32> = (0..samples as u32).map(|i| i * 7 % classes as u32).collect();
         for weighted in [false, true] {
             for label_smoothing in [0.0, 0.1, 1.0] {
                 for ignore_index in [None, Some(1)] {
@@ -174,11 +156,7 @@ fn cross_entropy_agrees_with_its_definition() {
 
                         let weights: Vec<f32> = to(&weights[..classes]);
                         let class_weights = weighted.then_some(weights.as_slice());
-                        let config = CrossEntropy {
-                            class_weights,
-                            label_smoothing,
-                            ignore_index,
-                        };
+                        let config = CrossEntropy { class_weights, label_smoothing, ignore_index };
                         each_isa(|_| {
                             let (got, gradient) =
                                 loss_and_gradient(&logits, shape, &labels, &config, transposed);
@@ -194,10 +172,7 @@ fn cross_entropy_agrees_with_its_definition() {
 
 #[test]
 fn nothing_that_counts_is_nan_with_a_gradient_of_zero() {
-    let config = CrossEntropy {
-        ignore_index: Some(9),
-        ..Default::default()
-    };
+    let config = CrossEntropy { ignore_index: Some(9), ..Default::default() };
     let (loss, gradient) = loss_and_gradient::<f32>(&[1.0, 2.0], [1, 2], &[9], &config, false);
     assert!(loss.is_nan());
     assert_eq!(gradient, [0.0, 0.0]);
@@ -208,9 +183,7 @@ fn what_does_not_fit_is_refused() {
     let logits = [0.0f32; 6];
     let message = |labels: &[u32], config: &CrossEntropy<'_, f32>| {
         let logits = MatRef::row_major(&logits, 2, 3).unwrap();
-        cross_entropy(logits, labels, config, None)
-            .unwrap_err()
-            .to_string()
+        cross_entropy(logits, labels, config, None).unwrap_err().to_string()
     };
     let config = CrossEntropy::default();
     assert_eq!(
@@ -218,15 +191,9 @@ fn what_does_not_fit_is_refused() {
         "cross_entropy: label of sample 1: expected a class below 3, got 3"
     );
     assert!(message(&[0], &config).contains("length of labels"));
-    let weights = CrossEntropy {
-        class_weights: Some(&[1.0; 2]),
-        ..config
-    };
+    let weights = CrossEntropy { class_weights: Some(&[1.0; 2]), ..config };
     assert!(message(&[0, 1], &weights).contains("class_weights"));
-    let smoothing = CrossEntropy {
-        label_smoothing: f64::NAN,
-        ..config
-    };
+    let smoothing = CrossEntropy { label_smoothing: f64::NAN, ..config };
     assert!(message(&[0, 1], &smoothing).contains("label_smoothing"));
     assert!(softmax::softmax(&logits, 1, 6, 2, &mut [0.0; 6]).is_err());
     assert!(softmax::softmax(&logits, usize::MAX, 6, 2, &mut [0.0; 6]).is_err());

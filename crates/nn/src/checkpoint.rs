@@ -73,11 +73,7 @@ impl Checkpoint {
                 let expected = format!("as many values as the shape {shape:?} says");
                 return Err(Error::unexpected(format!("tensor {name}"), expected, len));
             }
-            let info = json(&TensorInfo {
-                dtype,
-                shape,
-                data_offsets: [start, data.len()],
-            })?;
+            let info = json(&TensorInfo { dtype, shape, data_offsets: [start, data.len()] })?;
             if header.insert(name, info).is_some() {
                 let expected = "a name of its own";
                 return Err(Error::unexpected("tensor", expected, name));
@@ -168,28 +164,16 @@ mod tests {
     use super::*;
 
     fn checkpoint() -> Checkpoint {
-        let tensor = |shape: &[usize], values| StateTensor {
-            shape: shape.to_vec(),
-            values,
-        };
+        let tensor = |shape: &[usize], values| StateTensor { shape: shape.to_vec(), values };
         let weight = StateValues::F32(vec![1.0, -2.5, f32::MIN_POSITIVE, 3e30, 0.1, -0.0]);
         let entries = [
             ("0.weight".to_string(), tensor(&[2, 3], weight)),
-            (
-                "0.empty".to_string(),
-                tensor(&[0, 4], StateValues::F32(vec![])),
-            ),
-            (
-                "1.count".to_string(),
-                tensor(&[], StateValues::I64(vec![-7])),
-            ),
+            ("0.empty".to_string(), tensor(&[0, 4], StateValues::F32(vec![]))),
+            ("1.count".to_string(), tensor(&[], StateValues::I64(vec![-7]))),
         ];
         let metadata = [("b", "\"quoted\"\n"), ("a", "ü"), ("c", "")];
         let metadata = metadata.map(|(k, v)| (k.to_string(), v.to_string()));
-        Checkpoint {
-            state: entries.into_iter().collect(),
-            metadata: metadata.into(),
-        }
+        Checkpoint { state: entries.into_iter().collect(), metadata: metadata.into() }
     }
 
     #[test]
@@ -202,10 +186,7 @@ mod tests {
             assert_eq!(loaded.state.get(name), Some(tensor), "{name}");
         }
         let empty = Checkpoint::default();
-        assert_eq!(
-            Checkpoint::from_bytes(&empty.to_bytes().unwrap()).unwrap(),
-            empty
-        );
+        assert_eq!(Checkpoint::from_bytes(&empty.to_bytes().unwrap()).unwrap(), empty);
     }
 
     #[test]
@@ -217,27 +198,16 @@ mod tests {
 
         fs::write(&path, b"not a model").unwrap();
         let error = Checkpoint::load(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("model.safetensors: expected a whole"),
-            "{error}"
-        );
-        let error = Checkpoint::load(&dir.path().join("none"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("cannot read") && error.contains("none"),
-            "{error}"
-        );
+        assert!(error.contains("model.safetensors: expected a whole"), "{error}");
+        let error = Checkpoint::load(&dir.path().join("none")).unwrap_err().to_string();
+        assert!(error.contains("cannot read") && error.contains("none"), "{error}");
     }
 
     #[test]
     fn truncated_or_longer_is_refused_at_every_length() {
         let bytes = checkpoint().to_bytes().unwrap();
         for length in 0..bytes.len() {
-            assert!(
-                Checkpoint::from_bytes(&bytes[..length]).is_err(),
-                "{length}"
-            );
+            assert!(Checkpoint::from_bytes(&bytes[..length]).is_err(), "{length}");
         }
         assert!(Checkpoint::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
     }
@@ -258,18 +228,11 @@ mod tests {
             ("F32", "[1]", 8),
             ("F99", "[1]", 4),
         ] {
-            let error = file(&tensor(dtype, shape, end), &[0; 4])
-                .unwrap_err()
-                .to_string();
+            let error = file(&tensor(dtype, shape, end), &[0; 4]).unwrap_err().to_string();
             assert!(error.contains("a whole safetensors file"), "{error}");
         }
-        let error = file(&tensor("F16", "[2]", 4), &[0; 4])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("tensor x: expected type F32 or I64, found F16"),
-            "{error}"
-        );
+        let error = file(&tensor("F16", "[2]", 4), &[0; 4]).unwrap_err().to_string();
+        assert!(error.contains("tensor x: expected type F32 or I64, found F16"), "{error}");
         assert!(Checkpoint::from_bytes(&u64::MAX.to_le_bytes()).is_err());
     }
 
@@ -278,10 +241,8 @@ mod tests {
         for (name, shape) in [("x", vec![3]), ("__metadata__", vec![2])] {
             let values = StateValues::F32(vec![1.0, 2.0]);
             let state = [(name.to_string(), StateTensor { shape, values })];
-            let checkpoint = Checkpoint {
-                state: state.into_iter().collect(),
-                ..Default::default()
-            };
+            let checkpoint =
+                Checkpoint { state: state.into_iter().collect(), ..Default::default() };
             assert!(checkpoint.to_bytes().is_err(), "{name}");
         }
     }

@@ -61,12 +61,7 @@ impl<'a, T: Float> Context<'a, T> {
     }
 
     fn new(mode: Mode, seed: u64) -> Self {
-        Context {
-            mode,
-            rng: Pcg64::seed_from_u64(seed),
-            observer: None,
-            path: String::new(),
-        }
+        Context { mode, rng: Pcg64::seed_from_u64(seed), observer: None, path: String::new() }
     }
 
     /// Runs `module`, which its container knows as `name`.
@@ -85,11 +80,7 @@ impl<'a, T: Float> Context<'a, T> {
         if let (Ok(output), Some(observer)) = (&result, &mut self.observer)
             && is_leaf(module)
         {
-            observer(Observed {
-                path: &self.path,
-                module,
-                output,
-            });
+            observer(Observed { path: &self.path, module, output });
         }
         self.path.truncate(parent);
         result.map_err(|error| error.in_layer(name, module, x.shape()))

@@ -126,11 +126,7 @@ impl Error {
     /// For `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |error| Error::Io {
-            action,
-            path,
-            error,
-        }
+        move |error| Error::Io { action, path, error }
     }
 
     /// This error as it leaves the child `name` of a container: the path grows by one step, and
@@ -142,17 +138,9 @@ impl Error {
         input: &[usize],
     ) -> Self {
         match self {
-            Error::Layer {
-                path,
-                layer,
-                input,
-                error,
-            } => Error::Layer {
-                path: format!("{name}.{path}"),
-                layer,
-                input,
-                error,
-            },
+            Error::Layer { path, layer, input, error } => {
+                Error::Layer { path: format!("{name}.{path}"), layer, input, error }
+            }
             error => Error::Layer {
                 path: name.to_string(),
                 layer: describe(module),

@@ -69,10 +69,7 @@ mod tests {
         let path = dir.path().join("folder");
         fs::create_dir(&path).unwrap();
         let error = atomic_write(&path, b"x").unwrap_err().to_string();
-        assert!(
-            error.contains("cannot write") && error.contains("folder"),
-            "{error}"
-        );
+        assert!(error.contains("cannot write") && error.contains("folder"), "{error}");
         assert_eq!(names(dir.path()), ["folder"]);
 
         let missing = dir.path().join("missing").join("x.txt");

@@ -57,11 +57,7 @@ impl Init {
         let len = shape.iter().try_fold(1_usize, |len, &n| len.checked_mul(n));
         let len = len.filter(|&len| len <= isize::MAX as usize / size_of::<f64>());
         let len = len.ok_or_else(|| {
-            Error::setting(
-                "weight shape",
-                format!("{shape:?}"),
-                "what fits into memory",
-            )
+            Error::setting("weight shape", format!("{shape:?}"), "what fits into memory")
         })?;
         let fan_in = fan_in as f64;
         let values = (0..len)
@@ -131,15 +127,11 @@ mod tests {
 
     #[test]
     fn uniform_fills_its_bounds() {
-        for (init, bound) in [
-            (Init::FanIn, (1.0 / 50_f64).sqrt()),
-            (Init::KaimingUniform, (6.0 / 50_f64).sqrt()),
-        ] {
+        for (init, bound) in
+            [(Init::FanIn, (1.0 / 50_f64).sqrt()), (Init::KaimingUniform, (6.0 / 50_f64).sqrt())]
+        {
             let (mean, std, largest) = moments(&draw(init));
-            assert!(
-                largest <= bound && largest > 0.99 * bound,
-                "{init:?}: {largest}"
-            );
+            assert!(largest <= bound && largest > 0.99 * bound, "{init:?}: {largest}");
             assert!(mean.abs() < 0.03 * bound, "{init:?}: {mean}");
             let expected = bound / 3_f64.sqrt();
             assert!((std / expected - 1.0).abs() < 0.02, "{init:?}: {std}");
@@ -149,10 +141,7 @@ mod tests {
     #[test]
     fn normal_has_its_deviation() {
         let (mean, std, largest) = moments(&draw(Init::KaimingNormal));
-        assert!(
-            mean.abs() < 0.01 && (std / 0.2 - 1.0).abs() < 0.03,
-            "{mean} {std}"
-        );
+        assert!(mean.abs() < 0.01 && (std / 0.2 - 1.0).abs() < 0.03, "{mean} {std}");
         assert!(largest > 3.0 * std, "{largest}");
     }
 
@@ -174,9 +163,6 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known() {
         let error = "xavier".parse::<Init>().unwrap_err().to_string();
-        assert!(
-            error.contains("xavier") && error.contains("kaiming-uniform"),
-            "{error}"
-        );
+        assert!(error.contains("xavier") && error.contains("kaiming-uniform"), "{error}");
     }
 }

@@ -65,27 +65,9 @@ mod tests {
         let weights = Some(vec![1.0, 2.0, 3.0]);
         let cases = [
             (default.clone(), 0.4076059),
-            (
-                CrossEntropyConfig {
-                    class_weights: weights,
-                    ..default.clone()
-                },
-                0.4076059,
-            ),
-            (
-                CrossEntropyConfig {
-                    label_smoothing: 0.1,
-                    ..default.clone()
-                },
-                0.5076059,
-            ),
-            (
-                CrossEntropyConfig {
-                    ignore_index: Some(2),
-                    ..default
-                },
-                0.4076059,
-            ),
+            (CrossEntropyConfig { class_weights: weights, ..default.clone() }, 0.4076059),
+            (CrossEntropyConfig { label_smoothing: 0.1, ..default.clone() }, 0.5076059),
+            (CrossEntropyConfig { ignore_index: Some(2), ..default }, 0.4076059),
         ];
         for (config, expected) in cases {
             let got = loss(config.clone(), &[2, 0]).unwrap();
@@ -96,10 +78,8 @@ mod tests {
     #[test]
     fn weights_divide_by_the_labels_weights() {
         // -log softmax is 1.4076059 and 2.4076059 at these labels.
-        let config = CrossEntropyConfig {
-            class_weights: Some(vec![1.0, 2.0, 3.0]),
-            ..Default::default()
-        };
+        let config =
+            CrossEntropyConfig { class_weights: Some(vec![1.0, 2.0, 3.0]), ..Default::default() };
         let got = loss(config, &[1, 2]).unwrap();
         let expected = (2.0 * 1.4076059 + 3.0 * 2.4076059) / 5.0;
         assert!((got - expected).abs() < 1e-6, "{got}");
@@ -108,10 +88,7 @@ mod tests {
     #[test]
     fn wrong_labels_are_refused() {
         for labels in [&[0, 3][..], &[0], &[0, 1, 2]] {
-            assert!(
-                loss(CrossEntropyConfig::default(), labels).is_err(),
-                "{labels:?}"
-            );
+            assert!(loss(CrossEntropyConfig::default(), labels).is_err(), "{labels:?}");
         }
     }
 }

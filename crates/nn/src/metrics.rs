@@ -97,10 +97,8 @@ mod tests {
 
     #[test]
     fn weighted_by_batch_size() {
-        let mut metrics: [Box<dyn Metric>; 2] = [
-            Box::new(Accuracy::default()),
-            Box::new(ErrorRate::default()),
-        ];
+        let mut metrics: [Box<dyn Metric>; 2] =
+            [Box::new(Accuracy::default()), Box::new(ErrorRate::default())];
         let one = Tensor::new(vec![1.0, 0.0], &[1, 2]).unwrap();
         let three = Tensor::new(vec![1.0, 0.0, 0.0, 1.0, 0.0, 1.0], &[3, 2]).unwrap();
         for (metric, expected) in metrics.iter_mut().zip([0.75, 0.25]) {

@@ -113,10 +113,7 @@ pub struct Parameter<T: Float = f32> {
 impl<T: Float> Parameter<T> {
     /// A parameter that starts as `value`.
     pub fn new(value: Tensor<T>, kind: ParameterKind) -> Self {
-        Parameter {
-            value: value.requires_grad(),
-            kind,
-        }
+        Parameter { value: value.requires_grad(), kind }
     }
 }
 

@@ -48,22 +48,14 @@ pub struct NetConfig {
 
 impl Default for NetConfig {
     fn default() -> Self {
-        NetConfig {
-            image_shape: [1, 28, 28],
-            classes: 10,
-        }
+        NetConfig { image_shape: [1, 28, 28], classes: 10 }
     }
 }
 
 impl Net {
     /// All networks.
-    pub const ALL: [Net; 5] = [
-        Net::SimpleNet,
-        Net::BrokenCnn,
-        Net::SimpleCnn2,
-        Net::SimpleCnn,
-        Net::SimpleCnnBn,
-    ];
+    pub const ALL: [Net; 5] =
+        [Net::SimpleNet, Net::BrokenCnn, Net::SimpleCnn2, Net::SimpleCnn, Net::SimpleCnnBn];
 
     /// The name, as in `simple-cnn-bn`.
     pub fn name(self) -> &'static str {
@@ -96,10 +88,7 @@ impl Net {
                     .push(Linear::new(30, classes, &linear, rng)?)
             }
             Net::BrokenCnn => {
-                let convolution = Conv2dConfig {
-                    padding: [1, 1],
-                    ..Default::default()
-                };
+                let convolution = Conv2dConfig { padding: [1, 1], ..Default::default() };
                 return Ok(Sequential::new()
                     .push(Conv2d::new(channels, 30, [3, 3], &convolution, rng)?)
                     .push(Relu)
@@ -171,10 +160,7 @@ mod tests {
     use topedge_autograd::Tensor;
 
     fn build(net: Net, classes: usize) -> Sequential {
-        let config = NetConfig {
-            classes,
-            ..Default::default()
-        };
+        let config = NetConfig { classes, ..Default::default() };
         net.build(&config, &mut rng()).unwrap()
     }
 
@@ -209,40 +195,22 @@ mod tests {
     #[test]
     fn names_of_parameters() {
         let model = build(Net::SimpleCnnBn, 10);
-        let names: Vec<_> = parameters(&model)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        assert_eq!(
-            names[..4],
-            ["0.0.weight", "0.0.bias", "0.2.weight", "0.2.bias"]
-        );
-        assert_eq!(
-            names[16..],
-            ["4.0.weight", "4.0.bias", "4.1.weight", "4.1.bias"]
-        );
+        let names: Vec<_> = parameters(&model).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names[..4], ["0.0.weight", "0.0.bias", "0.2.weight", "0.2.bias"]);
+        assert_eq!(names[16..], ["4.0.weight", "4.0.bias", "4.1.weight", "4.1.bias"]);
     }
 
     #[test]
     fn other_images() {
         let build = |net: Net, image_shape| {
-            let config = NetConfig {
-                image_shape,
-                classes: 5,
-            };
+            let config = NetConfig { image_shape, classes: 5 };
             net.build::<f32>(&config, &mut rng())
         };
         for image_shape in [[3, 32, 32], [1, 1, 1], [2, 17, 32]] {
-            assert!(
-                build(Net::SimpleCnn, image_shape).is_ok(),
-                "{image_shape:?}"
-            );
+            assert!(build(Net::SimpleCnn, image_shape).is_ok(), "{image_shape:?}");
         }
         let error = build(Net::SimpleCnn, [3, 33, 20]).unwrap_err().to_string();
-        assert!(
-            error.contains("33x20") && error.contains("32x32"),
-            "{error}"
-        );
+        assert!(error.contains("33x20") && error.contains("32x32"), "{error}");
         assert!(build(Net::SimpleNet, [3, 64, 64]).is_ok());
         for image_shape in [[0, 28, 28], [1, 0, 28], [usize::MAX, 28, 28]] {
             for net in [Net::SimpleNet, Net::SimpleCnnBn] {
@@ -257,9 +225,6 @@ mod tests {
             assert_eq!(net.to_string().parse::<Net>().unwrap(), net);
         }
         let error = "resnet".parse::<Net>().unwrap_err().to_string();
-        assert!(
-            error.contains("resnet") && error.contains("simple-cnn-bn"),
-            "{error}"
-        );
+        assert!(error.contains("resnet") && error.contains("simple-cnn-bn"), "{error}");
     }
 }

@@ -54,11 +54,7 @@ impl Schedule {
         let positive = shares.iter().all(|&share| share > 0.0);
         if !positive || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-9 {
             let expected = "shares above 0 that sum to 1";
-            return Err(Error::setting(
-                "combined schedule",
-                format!("{shares:?}"),
-                expected,
-            ));
+            return Err(Error::setting("combined schedule", format!("{shares:?}"), expected));
         }
         Ok(Self::in_turn(pieces))
     }
@@ -74,9 +70,8 @@ impl Schedule {
                 }
                 start += share;
             }
-            last.as_ref().map_or(f64::NAN, |(share, schedule)| {
-                schedule.at((position - start) / share)
-            })
+            last.as_ref()
+                .map_or(f64::NAN, |(share, schedule)| schedule.at((position - start) / share))
         })
     }
 
@@ -114,18 +109,14 @@ mod tests {
     use super::*;
 
     fn assert_close(got: f64, expected: f64, tolerance: f64) {
-        assert!(
-            (got - expected).abs() <= tolerance,
-            "{got} is not {expected}"
-        );
+        assert!((got - expected).abs() <= tolerance, "{got} is not {expected}");
     }
 
     /// Measured with fastai 2.8.12: `combined_cos(.25, .06/25, .06, .06/1e5)`.
     #[test]
     fn one_cycle_golden_numbers() {
-        let expected = [
-            0.0024, 0.0312, 0.06, 0.0559808, 0.0450001, 0.0300003, 0.0150004, 0.0040198,
-        ];
+        let expected =
+            [0.0024, 0.0312, 0.06, 0.0559808, 0.0450001, 0.0300003, 0.0150004, 0.0040198];
         let schedules = one_cycle(0.06);
         for (i, lr) in expected.into_iter().enumerate() {
             assert_close(schedules[0].1.at(i as f64 / 8.0), lr, 6e-8);
@@ -165,13 +156,7 @@ mod tests {
 
     #[test]
     fn wrong_shares_are_refused() {
-        for shares in [
-            vec![],
-            vec![0.5],
-            vec![0.5, 0.6],
-            vec![1.5, -0.5],
-            vec![1.0, f64::NAN],
-        ] {
+        for shares in [vec![], vec![0.5], vec![0.5, 0.6], vec![1.5, -0.5], vec![1.0, f64::NAN]] {
             let pieces = shares.iter().map(|&s| (s, Schedule::flat(1.0))).collect();
             let error = Schedule::combine(pieces).unwrap_err().to_string();
             assert!(error.contains("sum to 1"), "{error}");

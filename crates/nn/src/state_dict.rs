@@ -65,9 +65,7 @@ impl StateDict {
 
 impl FromIterator<(String, StateTensor)> for StateDict {
     fn from_iter<I: IntoIterator<Item = (String, StateTensor)>>(entries: I) -> Self {
-        StateDict {
-            entries: entries.into_iter().collect(),
-        }
+        StateDict { entries: entries.into_iter().collect() }
     }
 }
 
@@ -92,10 +90,9 @@ pub fn state_dict(model: &dyn Module) -> StateDict {
     let mut entries = vec![];
     walk(model, &mut |path, item| {
         let (shape, values) = match item {
-            Item::Parameter(parameter) => (
-                parameter.value.shape().to_vec(),
-                StateValues::F32(parameter.value.to_vec()),
-            ),
+            Item::Parameter(parameter) => {
+                (parameter.value.shape().to_vec(), StateValues::F32(parameter.value.to_vec()))
+            }
             Item::Buffer(values) => (vec![values.len()], StateValues::F32(values.to_vec())),
             // Beyond 2^63 batches nobody counts.
             Item::Counter(count) => (vec![], StateValues::I64(vec![count as i64])),
@@ -163,10 +160,7 @@ mod tests {
     use rand_pcg::Pcg64;
 
     fn net(seed: u64) -> Sequential {
-        let config = BlockConfig {
-            norm: Some(NormPlace::AfterActivation),
-            ..Default::default()
-        };
+        let config = BlockConfig { norm: Some(NormPlace::AfterActivation), ..Default::default() };
         Sequential::new().push(conv(1, 2, &config, &mut Pcg64::seed_from_u64(seed)).unwrap())
     }
 
@@ -179,10 +173,7 @@ mod tests {
         let mut net = net(1);
         net.forward(&images(), &mut Context::train(1)).unwrap();
         let state = state_dict(&net);
-        let kinds: Vec<_> = state
-            .iter()
-            .map(|(n, t)| format!("{n} {}", t.kind()))
-            .collect();
+        let kinds: Vec<_> = state.iter().map(|(n, t)| format!("{n} {}", t.kind())).collect();
         let expected = [
             "0.0.weight F32 [2, 1, 3, 3]",
             "0.0.bias F32 [2]",
@@ -201,11 +192,8 @@ mod tests {
     fn a_loaded_network_computes_the_same() {
         let (mut trained, mut fresh) = (net(1), net(2));
         trained.forward(&images(), &mut Context::train(1)).unwrap();
-        let output = |net: &mut Sequential| {
-            net.forward(&images(), &mut Context::eval())
-                .unwrap()
-                .to_vec()
-        };
+        let output =
+            |net: &mut Sequential| net.forward(&images(), &mut Context::eval()).unwrap().to_vec();
         assert_ne!(output(&mut trained), output(&mut fresh));
         load_state_dict(&mut fresh, &state_dict(&trained)).unwrap();
         assert_eq!(output(&mut trained), output(&mut fresh));
@@ -224,10 +212,7 @@ mod tests {
             }
             assert_eq!(state_dict(&model), before);
         };
-        refused(
-            &|entries| drop(entries.remove(1)),
-            ["0.0.bias", "F32 [2]", "nothing"],
-        );
+        refused(&|entries| drop(entries.remove(1)), ["0.0.bias", "F32 [2]", "nothing"]);
         refused(
             &|entries| entries[0].1.shape = vec![1, 2, 3, 3],
             ["0.0.weight", "F32 [2, 1, 3, 3]", "F32 [1, 2, 3, 3]"],

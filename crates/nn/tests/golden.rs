@@ -27,10 +27,7 @@ fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
         let tolerance = 1e-5 + 1e-4 * expected.abs();
-        assert!(
-            (got - expected).abs() <= tolerance,
-            "{what} {i}: {got} is not {expected}"
-        );
+        assert!((got - expected).abs() <= tolerance, "{what} {i}: {got} is not {expected}");
     }
 }
 
@@ -45,14 +42,9 @@ fn running(state: &StateDict, name: &str) -> Vec<f32> {
 fn simple_cnn_bn_computes_what_pytorch_computes() {
     let golden: Golden = serde_json::from_str(include_str!("golden/simple_cnn_bn.json")).unwrap();
     let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
-    let mut model = Net::SimpleCnnBn
-        .build(&NetConfig::default(), &mut rng)
-        .unwrap();
+    let mut model = Net::SimpleCnnBn.build(&NetConfig::default(), &mut rng).unwrap();
     let own = state_dict(&model);
-    let names: Vec<_> = own
-        .iter()
-        .map(|(n, t)| (n.to_string(), t.shape.clone()))
-        .collect();
+    let names: Vec<_> = own.iter().map(|(n, t)| (n.to_string(), t.shape.clone())).collect();
     assert_eq!(names, golden.state);
 
     let entries = own.iter().enumerate().map(|(number, (name, tensor))| {

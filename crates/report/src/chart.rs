@@ -114,11 +114,7 @@ pub(crate) fn range_of(values: impl Iterator<Item = f64>) -> Range<f64> {
         return 0.0..1.0;
     }
     // Values that are all alike still need an axis of some length.
-    let air = if low < high {
-        0.05 * (high - low)
-    } else {
-        0.5 * low.abs().max(1.0)
-    };
+    let air = if low < high { 0.05 * (high - low) } else { 0.5 * low.abs().max(1.0) };
     low - air..high + air
 }
 

@@ -38,24 +38,14 @@ pub struct LossPlot<'a> {
 pub fn loss_plot(plot: &LossPlot<'_>) -> Result<String, PlotError> {
     let batches = plot.train.len().max(plot.smoothed.len()).max(1) as f64;
     let train: Vec<f64> = plot.train.iter().map(|&loss| loss.into()).collect();
-    let all = [&train[..], plot.smoothed, plot.valid]
-        .into_iter()
-        .flatten();
+    let all = [&train[..], plot.smoothed, plot.valid].into_iter().flatten();
     let high = range_of(all.copied().chain([0.0])).end;
-    let labels = Labels {
-        title: "Loss",
-        x: "training batch",
-        y: "loss",
-    };
+    let labels = Labels { title: "Loss", x: "training batch", y: "loss" };
 
     svg((820, 460), |area| {
         let mut chart = chart(area, &labels, 0.0..batches, 0.0..high)?;
         for (values, name, style) in [
-            (
-                &train[..],
-                "training, each batch",
-                PALE_BLUE.stroke_width(1),
-            ),
+            (&train[..], "training, each batch", PALE_BLUE.stroke_width(1)),
             (plot.smoothed, "training, smoothed", BLUE.stroke_width(2)),
         ] {
             if values.is_empty() {
@@ -70,15 +60,9 @@ pub fn loss_plot(plot: &LossPlot<'_>) -> Result<String, PlotError> {
         if !plot.valid.is_empty() {
             let points = per_epoch(plot.valid, batches);
             let style = ORANGE.stroke_width(2);
+            chart.draw_series(LineSeries::new(points.clone(), style)).map_err(PlotError::new)?;
             chart
-                .draw_series(LineSeries::new(points.clone(), style))
-                .map_err(PlotError::new)?;
-            chart
-                .draw_series(
-                    points
-                        .into_iter()
-                        .map(|p| Circle::new(p, 4, ORANGE.filled())),
-                )
+                .draw_series(points.into_iter().map(|p| Circle::new(p, 4, ORANGE.filled())))
                 .map_err(PlotError::new)?
                 .label("validation")
                 .legend(|(x, y)| Circle::new((x + 9, y), 4, ORANGE.filled()));
@@ -97,10 +81,7 @@ fn per_batch(values: &[f64]) -> Vec<(f64, f64)> {
 fn per_epoch(values: &[f64], batches: f64) -> Vec<(f64, f64)> {
     let epoch = batches / values.len() as f64;
     let points = values.iter().enumerate();
-    points
-        .map(|(i, &v)| ((i + 1) as f64 * epoch, v))
-        .filter(|(_, v)| v.is_finite())
-        .collect()
+    points.map(|(i, &v)| ((i + 1) as f64 * epoch, v)).filter(|(_, v)| v.is_finite()).collect()
 }
 
 #[cfg(test)]
@@ -111,43 +92,18 @@ mod tests {
     fn epochs_end_at_their_share_of_the_batches() {
         let points = per_epoch(&[1.0, f64::NAN, 0.25], 30.0);
         assert_eq!(points, [(10.0, 1.0), (30.0, 0.25)]);
-        assert_eq!(
-            per_batch(&[3.0, f64::INFINITY, 2.0]),
-            [(1.0, 3.0), (3.0, 2.0)]
-        );
+        assert_eq!(per_batch(&[3.0, f64::INFINITY, 2.0]), [(1.0, 3.0), (3.0, 2.0)]);
     }
 
     #[test]
     fn each_curve_has_its_entry_in_the_legend() {
         let entries = ["training, each batch", "training, smoothed", "validation"];
-        let all = LossPlot {
-            train: &[2.0, 1.0],
-            smoothed: &[2.0, 1.5],
-            valid: &[1.2],
-        };
+        let all = LossPlot { train: &[2.0, 1.0], smoothed: &[2.0, 1.5], valid: &[1.2] };
         for (missing, plot) in [
             (None, all.clone()),
-            (
-                Some(0),
-                LossPlot {
-                    train: &[],
-                    ..all.clone()
-                },
-            ),
-            (
-                Some(1),
-                LossPlot {
-                    smoothed: &[],
-                    ..all.clone()
-                },
-            ),
-            (
-                Some(2),
-                LossPlot {
-                    valid: &[],
-                    ..all.clone()
-                },
-            ),
+            (Some(0), LossPlot { train: &[], ..all.clone() }),
+            (Some(1), LossPlot { smoothed: &[], ..all.clone() }),
+            (Some(2), LossPlot { valid: &[], ..all.clone() }),
         ] {
             let svg = loss_plot(&plot).unwrap();
             for (i, entry) in entries.iter().enumerate() {
@@ -160,16 +116,9 @@ mod tests {
     fn odd_numbers_are_drawn_as_far_as_they_can_be() {
         for values in [&[][..], &[f64::NAN], &[0.0], &[1e30, -1.0], &[5.0; 3]] {
             let train: Vec<f32> = values.iter().map(|&v| v as f32).collect();
-            let svg = loss_plot(&LossPlot {
-                train: &train,
-                smoothed: values,
-                valid: values,
-            });
+            let svg = loss_plot(&LossPlot { train: &train, smoothed: values, valid: values });
             let svg = svg.unwrap();
-            assert!(
-                svg.contains("training batch") && svg.ends_with("</svg>\n"),
-                "{svg}"
-            );
+            assert!(svg.contains("training batch") && svg.ends_with("</svg>\n"), "{svg}");
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
     }

@@ -108,48 +108,26 @@ impl ModelInfo {
         let image_shape: [usize; 3] = parse(place, "image_shape", expected, image_shape)?;
         // Any of the networks has more bytes of weights than its images have pixels. So a small
         // file cannot ask for a huge network.
-        let pixels = image_shape
-            .iter()
-            .try_fold(1_usize, |n, &m| n.checked_mul(m));
+        let pixels = image_shape.iter().try_fold(1_usize, |n, &m| n.checked_mul(m));
         if pixels.is_none_or(|pixels| pixels > len) {
             let expected = format!("images that a network of {len} bytes is for");
-            return Err(unexpected(
-                place,
-                "image_shape",
-                expected,
-                format!("{image_shape:?}"),
-            ));
+            return Err(unexpected(place, "image_shape", expected, format!("{image_shape:?}")));
         }
         let normalize = get("normalize")?;
         let expected = "JSON {\"mean\": [..], \"std\": [..]}";
         let values: BTreeMap<String, Vec<f32>> = parse(place, "normalize", expected, normalize)?;
-        let [("mean", mean), ("std", std)] = values
-            .iter()
-            .map(|(k, v)| (k.as_str(), v))
-            .collect::<Vec<_>>()[..]
+        let [("mean", mean), ("std", std)] =
+            values.iter().map(|(k, v)| (k.as_str(), v)).collect::<Vec<_>>()[..]
         else {
             return Err(unexpected(place, "normalize", expected, excerpt(normalize)));
         };
-        let normalize = Normalize {
-            mean: mean.clone(),
-            std: std.clone(),
-        };
-        Ok(ModelInfo {
-            net,
-            classes,
-            image_shape,
-            normalize,
-        })
+        let normalize = Normalize { mean: mean.clone(), std: std.clone() };
+        Ok(ModelInfo { net, classes, image_shape, normalize })
     }
 
     /// The architecture with some weights; an error names `place`.
     fn build(&self, place: &str) -> Result<Sequential> {
-        let ModelInfo {
-            net,
-            classes,
-            image_shape,
-            normalize,
-        } = self;
+        let ModelInfo { net, classes, image_shape, normalize } = self;
         let [channels, ..] = *image_shape;
         if !matches!(channels, 1 | 3) {
             let (expected, found) = ("1 channel (grey) or 3 (RGB)", format!("{image_shape:?}"));
@@ -165,10 +143,7 @@ impl ModelInfo {
             let expected = format!("finite numbers for {channels} channels, deviations above 0");
             return Err(unexpected(place, "normalize", expected, error));
         }
-        let config = NetConfig {
-            image_shape: *image_shape,
-            classes: classes.len(),
-        };
+        let config = NetConfig { image_shape: *image_shape, classes: classes.len() };
         let expected = format!("images and classes that {net} takes");
         let network = net
             .build(&config, &mut Pcg64::seed_from_u64(0))
@@ -209,16 +184,12 @@ impl Model {
 
     fn parse(bytes: &[u8], place: &str) -> Result<Model> {
         let in_place = |error| match error {
-            topedge_nn::Error::Unexpected {
-                place: what,
-                expected,
-                found,
-            } if what == "model" => unexpected(place, "contents", expected, found),
-            topedge_nn::Error::Unexpected {
-                place: what,
-                expected,
-                found,
-            } => unexpected(place, what, expected, found),
+            topedge_nn::Error::Unexpected { place: what, expected, found } if what == "model" => {
+                unexpected(place, "contents", expected, found)
+            }
+            topedge_nn::Error::Unexpected { place: what, expected, found } => {
+                unexpected(place, what, expected, found)
+            }
             error => Error::Nn(error),
         };
         let checkpoint = Checkpoint::from_bytes(bytes).map_err(in_place)?;
@@ -242,18 +213,10 @@ impl Model {
         let y = self.network.forward(&x, &mut Context::eval())?.softmax(1)?;
         let probabilities = y.to_vec();
         if let Some(wrong) = probabilities.iter().find(|p| !p.is_finite()) {
-            return Err(unexpected(
-                "model",
-                "probabilities",
-                "finite numbers",
-                wrong,
-            ));
+            return Err(unexpected("model", "probabilities", "finite numbers", wrong));
         }
         let label = y.argmax(1)?[0] as usize;
-        Ok(Prediction {
-            label,
-            probabilities,
-        })
+        Ok(Prediction { label, probabilities })
     }
 }
 
@@ -299,25 +262,15 @@ mod tests {
     fn info(net: Net, classes: usize, image_shape: [usize; 3]) -> ModelInfo {
         ModelInfo {
             net,
-            classes: (0..classes)
-                .map(|class| format!("class \"{class}\"\n"))
-                .collect(),
+            classes: (0..classes).map(|class| format!("class \"{class}\"\n")).collect(),
             image_shape,
-            normalize: Normalize {
-                mean: vec![0.1307],
-                std: vec![0.3081],
-            },
+            normalize: Normalize { mean: vec![0.1307], std: vec![0.3081] },
         }
     }
 
     fn network(info: &ModelInfo) -> Sequential {
-        let config = NetConfig {
-            image_shape: info.image_shape,
-            classes: info.classes.len(),
-        };
-        info.net
-            .build(&config, &mut Pcg64::seed_from_u64(7))
-            .unwrap()
+        let config = NetConfig { image_shape: info.image_shape, classes: info.classes.len() };
+        info.net.build(&config, &mut Pcg64::seed_from_u64(7)).unwrap()
     }
 
     /// A small file, for it is parsed often.
@@ -331,10 +284,7 @@ mod tests {
     fn with_metadata(change: impl FnOnce(&mut BTreeMap<String, String>)) -> String {
         let mut checkpoint = Checkpoint::from_bytes(&small().1).unwrap();
         change(&mut checkpoint.metadata);
-        Model::from_bytes(&checkpoint.to_bytes().unwrap())
-            .err()
-            .unwrap()
-            .to_string()
+        Model::from_bytes(&checkpoint.to_bytes().unwrap()).err().unwrap().to_string()
     }
 
     #[test]
@@ -393,93 +343,33 @@ mod tests {
             ("net", "resnet\n18", "net: expected one of simple-net"),
             ("net", "simple-cnn", "0.0.weight"),
             ("net", "broken-cnn", "one output for each class"),
-            (
-                "classes",
-                "[1]",
-                "classes: expected a JSON array of names, found \"[1]\"",
-            ),
+            ("classes", "[1]", "classes: expected a JSON array of names, found \"[1]\""),
             ("classes", "[]", "classes"),
-            (
-                "classes",
-                "[\"a\",\"a\"]",
-                "classes: expected each class once",
-            ),
-            (
-                "classes",
-                "[\"a\",\"b\",\"c\"]",
-                "3.weight: expected F32 [3, 30], found F32 [2, 30]",
-            ),
-            (
-                "image_shape",
-                "[1, 2]",
-                "image_shape: expected a JSON array",
-            ),
-            (
-                "image_shape",
-                "[1, 2, -3]",
-                "image_shape: expected a JSON array",
-            ),
-            (
-                "image_shape",
-                "[2, 1, 3]",
-                "image_shape: expected 1 channel (grey) or 3 (RGB)",
-            ),
-            (
-                "image_shape",
-                "[1, 3, 3]",
-                "1.weight: expected F32 [30, 9], found F32 [30, 6]",
-            ),
+            ("classes", "[\"a\",\"a\"]", "classes: expected each class once"),
+            ("classes", "[\"a\",\"b\",\"c\"]", "3.weight: expected F32 [3, 30], found F32 [2, 30]"),
+            ("image_shape", "[1, 2]", "image_shape: expected a JSON array"),
+            ("image_shape", "[1, 2, -3]", "image_shape: expected a JSON array"),
+            ("image_shape", "[2, 1, 3]", "image_shape: expected 1 channel (grey) or 3 (RGB)"),
+            ("image_shape", "[1, 3, 3]", "1.weight: expected F32 [30, 9], found F32 [30, 6]"),
             ("image_shape", "[1, 0, 3]", "image_shape"),
-            (
-                "image_shape",
-                "[1, 99999, 99999]",
-                "image_shape: expected images that a network",
-            ),
-            (
-                "image_shape",
-                "[3, 18446744073709551615, 9]",
-                "image_shape: expected images that",
-            ),
+            ("image_shape", "[1, 99999, 99999]", "image_shape: expected images that a network"),
+            ("image_shape", "[3, 18446744073709551615, 9]", "image_shape: expected images that"),
             ("normalize", "{}", "normalize: expected JSON"),
-            (
-                "normalize",
-                "{\"mean\":[0],\"std\":[1],\"x\":[]}",
-                "normalize: expected JSON",
-            ),
-            (
-                "normalize",
-                "{\"mean\":[0],\"std\":[0]}",
-                "normalize: expected finite numbers",
-            ),
-            (
-                "normalize",
-                "{\"mean\":[0,1],\"std\":[1,1]}",
-                "normalize: expected finite numbers",
-            ),
+            ("normalize", "{\"mean\":[0],\"std\":[1],\"x\":[]}", "normalize: expected JSON"),
+            ("normalize", "{\"mean\":[0],\"std\":[0]}", "normalize: expected finite numbers"),
+            ("normalize", "{\"mean\":[0,1],\"std\":[1,1]}", "normalize: expected finite numbers"),
         ] {
             let error = with_metadata(|metadata| {
                 metadata.insert(key.to_string(), value.to_string());
             });
-            assert!(
-                error.contains(expected) && !error.contains('\n'),
-                "{key} {value}: {error}"
-            );
+            assert!(error.contains(expected) && !error.contains('\n'), "{key} {value}: {error}");
             assert!(error.starts_with("model: "), "{error}");
         }
-        for key in [
-            "topedge.format",
-            "net",
-            "classes",
-            "image_shape",
-            "normalize",
-        ] {
+        for key in ["topedge.format", "net", "classes", "image_shape", "normalize"] {
             let error = with_metadata(|metadata| {
                 metadata.remove(key);
             });
-            assert_eq!(
-                error,
-                format!("model: metadata: expected the key {key}, found none")
-            );
+            assert_eq!(error, format!("model: metadata: expected the key {key}, found none"));
         }
     }
 
@@ -488,17 +378,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.safetensors");
         let error = Model::load(&path).err().unwrap().to_string();
-        assert!(
-            error.contains("cannot read") && error.contains("m.safetensors"),
-            "{error}"
-        );
+        assert!(error.contains("cannot read") && error.contains("m.safetensors"), "{error}");
         for bytes in [&b""[..], b"not a model at all", &small().1[..500]] {
             fs::write(&path, bytes).unwrap();
             let error = Model::load(&path).err().unwrap().to_string();
-            assert!(
-                error.contains("m.safetensors: contents: expected a whole"),
-                "{error}"
-            );
+            assert!(error.contains("m.safetensors: contents: expected a whole"), "{error}");
         }
     }
 
@@ -507,19 +391,10 @@ mod tests {
         let two = info(Net::SimpleNet, 2, [1, 2, 3]);
         let network = network(&two);
         for wrong in [
-            ModelInfo {
-                net: Net::SimpleCnn,
-                ..two.clone()
-            },
+            ModelInfo { net: Net::SimpleCnn, ..two.clone() },
             info(Net::SimpleNet, 3, [1, 2, 3]),
             info(Net::SimpleNet, 2, [1, 3, 3]),
-            ModelInfo {
-                normalize: Normalize {
-                    mean: vec![],
-                    std: vec![1.0],
-                },
-                ..two.clone()
-            },
+            ModelInfo { normalize: Normalize { mean: vec![], std: vec![1.0] }, ..two.clone() },
         ] {
             assert!(wrong.to_bytes(&network).is_err(), "{wrong:?}");
         }
@@ -541,10 +416,7 @@ mod tests {
             .collect();
         let mut network = network(&info);
         load_state_dict(&mut network, &state).unwrap();
-        let error = Model { info, network }
-            .predict(&[0; 6])
-            .unwrap_err()
-            .to_string();
+        let error = Model { info, network }.predict(&[0; 6]).unwrap_err().to_string();
         assert!(error.contains("finite"), "{error}");
     }
 }

@@ -51,9 +51,7 @@ impl Summary {
         let x = Tensor::zeros(&[&[1], input_shape].concat())?;
         let mut layers = vec![];
         let mut cx = Context::eval();
-        cx.observer = Some(Box::new(|observed| {
-            layers.push(LayerSummary::of(&observed))
-        }));
+        cx.observer = Some(Box::new(|observed| layers.push(LayerSummary::of(&observed))));
         let run = network.forward(&x, &mut cx);
         drop(cx);
         run?;
@@ -97,14 +95,7 @@ impl LayerSummary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = [
-            "layer",
-            "type",
-            "output shape",
-            "parameters",
-            "trainable",
-            "multiply-adds",
-        ];
+        let header = ["layer", "type", "output shape", "parameters", "trainable", "multiply-adds"];
         let rows = self.layers.iter().map(|layer| {
             let shape: Vec<_> = layer.output_shape.iter().map(usize::to_string).collect();
             [
@@ -144,11 +135,7 @@ impl fmt::Display for Summary {
             }
             write_row(f, row.each_ref().map(String::as_str), widths)?;
         }
-        write!(
-            f,
-            "per image; all {} parameters are trainable",
-            thousands(self.parameters())
-        )
+        write!(f, "per image; all {} parameters are trainable", thousands(self.parameters()))
     }
 }
 
@@ -182,8 +169,7 @@ mod tests {
     use topedge_nn::{Net, NetConfig};
 
     fn build(net: Net) -> Sequential {
-        net.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(1))
-            .unwrap()
+        net.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(1)).unwrap()
     }
 
     fn summary(net: Net) -> Summary {
@@ -194,19 +180,10 @@ mod tests {
     #[test]
     fn cost_of_the_ten_digit_network() {
         let summary = summary(Net::SimpleCnn);
-        let convolutions: Vec<_> = summary
-            .layers
-            .iter()
-            .filter(|l| l.layer.starts_with("Conv2d"))
-            .collect();
-        let shapes: Vec<_> = convolutions
-            .iter()
-            .map(|l| l.output_shape.clone())
-            .collect();
-        assert_eq!(
-            shapes,
-            [[8, 14, 14], [16, 7, 7], [32, 4, 4], [64, 2, 2], [10, 1, 1]]
-        );
+        let convolutions: Vec<_> =
+            summary.layers.iter().filter(|l| l.layer.starts_with("Conv2d")).collect();
+        let shapes: Vec<_> = convolutions.iter().map(|l| l.output_shape.clone()).collect();
+        assert_eq!(shapes, [[8, 14, 14], [16, 7, 7], [32, 4, 4], [64, 2, 2], [10, 1, 1]]);
         let costs: Vec<_> = convolutions.iter().map(|l| l.multiply_adds).collect();
         assert_eq!(costs, [39_200, 56_448, 73_728, 73_728, 5_760]);
         let parameters: Vec<_> = convolutions.iter().map(|l| l.parameters).collect();
@@ -232,10 +209,7 @@ mod tests {
         assert_eq!(widths.len(), 5);
         assert!(widths.iter().all(|&w| w == widths[0]), "{table}");
         assert!(table.contains("30,542"), "{table}");
-        assert_eq!(
-            thousands(0) + &thousands(999) + &thousands(1000),
-            "09991,000"
-        );
+        assert_eq!(thousands(0) + &thousands(999) + &thousands(1000), "09991,000");
     }
 
     #[test]

@@ -40,17 +40,11 @@ mod tests {
 
     #[test]
     fn gradient() {
-        for (a, b) in [
-            (&[][..], &[][..]),
-            (&[3], &[2, 1]),
-            (&[2, 3, 1, 2], &[2, 3, 1, 2]),
-            (&[0, 2], &[2]),
-        ] {
+        for (a, b) in
+            [(&[][..], &[][..]), (&[3], &[2, 1]), (&[2, 3, 1, 2], &[2, 3, 1, 2]), (&[0, 2], &[2])]
+        {
             gradcheck(&[random(1, a), random(2, b)], |x| x[0].add(&x[1])).unwrap();
-            gradcheck(&[random(1, a), random(2, b)], |x| {
-                with_gaps(&x[0]).add(&x[1])
-            })
-            .unwrap();
+            gradcheck(&[random(1, a), random(2, b)], |x| with_gaps(&x[0]).add(&x[1])).unwrap();
         }
         gradcheck(&[random(1, &[3])], |x| x[0].add(&x[0])).unwrap();
         for x in formats(&random(1, &[2, 3, 2, 2])) {

@@ -44,9 +44,7 @@ mod tests {
             let expected: Vec<u32> = rows
                 .chunks(x.shape()[axis])
                 .map(|row| {
-                    (0..row.len())
-                        .max_by(|&a, &b| row[a].total_cmp(&row[b]))
-                        .unwrap() as u32
+                    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32
                 })
                 .collect();
             for x in formats(&x) {

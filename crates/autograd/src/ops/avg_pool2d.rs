@@ -79,29 +79,9 @@ mod tests {
         let two = Pool2dConfig::new([2, 2]);
         [
             ([2, 3, 4, 6], two),
-            (
-                [1, 1, 5, 5],
-                Pool2dConfig {
-                    stride: [1, 2],
-                    ..Pool2dConfig::new([3, 2])
-                },
-            ),
-            (
-                [17, 2, 5, 4],
-                Pool2dConfig {
-                    padding: [1, 1],
-                    ceil_mode: true,
-                    ..two
-                },
-            ),
-            (
-                [2, 1, 5, 6],
-                Pool2dConfig {
-                    padding: [1, 0],
-                    count_include_pad: false,
-                    ..two
-                },
-            ),
+            ([1, 1, 5, 5], Pool2dConfig { stride: [1, 2], ..Pool2dConfig::new([3, 2]) }),
+            ([17, 2, 5, 4], Pool2dConfig { padding: [1, 1], ceil_mode: true, ..two }),
+            ([2, 1, 5, 6], Pool2dConfig { padding: [1, 0], count_include_pad: false, ..two }),
         ]
     }
 
@@ -135,20 +115,8 @@ mod tests {
 
     #[test]
     fn refusals() {
-        assert!(
-            random(1, &[3, 4, 4])
-                .avg_pool2d(&Pool2dConfig::new([2, 2]))
-                .is_err()
-        );
-        assert!(
-            random(1, &[1, 3, 4, 4])
-                .avg_pool2d(&Pool2dConfig::new([5, 2]))
-                .is_err()
-        );
-        assert!(
-            random(1, &[1, 3, 4, 0])
-                .adaptive_avg_pool2d([1, 1])
-                .is_err()
-        );
+        assert!(random(1, &[3, 4, 4]).avg_pool2d(&Pool2dConfig::new([2, 2])).is_err());
+        assert!(random(1, &[1, 3, 4, 4]).avg_pool2d(&Pool2dConfig::new([5, 2])).is_err());
+        assert!(random(1, &[1, 3, 4, 0]).adaptive_avg_pool2d([1, 1]).is_err());
     }
 }

@@ -23,10 +23,7 @@ pub struct RunningStats<T: Float = f32> {
 impl<T: Float> RunningStats<T> {
     /// Mean 0 and variance 1 for each of `channels`.
     pub fn new(channels: usize) -> Self {
-        Self {
-            mean: vec![T::ZERO; channels],
-            var: vec![T::ONE; channels],
-        }
+        Self { mean: vec![T::ZERO; channels], var: vec![T::ONE; channels] }
     }
 
     /// `running = (1 - momentum) running + momentum batch`, with the variance of the batch, biased
@@ -63,14 +60,7 @@ pub struct BatchNorm<'a, T: Float = f32> {
 impl<T: Float> BatchNorm<'_, T> {
     /// PyTorch's defaults, with neither gamma, beta nor running statistics.
     pub fn new(mode: Mode) -> Self {
-        Self {
-            gamma: None,
-            beta: None,
-            running: None,
-            momentum: 0.1,
-            eps: 1e-5,
-            mode,
-        }
+        Self { gamma: None, beta: None, running: None, momentum: 0.1, eps: 1e-5, mode }
     }
 }
 
@@ -87,11 +77,7 @@ struct BatchNormBackward<T: Float> {
 /// How channels lie in a layout without gaps.
 fn channels(layout: &Layout) -> ChannelLayout {
     let [outer, channels, inner] = layout.around(1);
-    ChannelLayout {
-        outer,
-        channels,
-        inner,
-    }
+    ChannelLayout { outer, channels, inner }
 }
 
 impl<T: Float> BatchNormBackward<T> {
@@ -158,14 +144,7 @@ impl<T: Float> Tensor<T> {
     /// # Ok::<(), topedge_autograd::Error>(())
     /// ```
     pub fn batch_norm(&self, arguments: BatchNorm<'_, T>) -> Result<Self> {
-        let BatchNorm {
-            gamma,
-            beta,
-            running,
-            momentum,
-            eps,
-            mode,
-        } = arguments;
+        let BatchNorm { gamma, beta, running, momentum, eps, mode } = arguments;
         if self.rank() != 2 && self.rank() != 4 {
             let expected = "[batch, channels] or [batch, channels, height, width]";
             let got = format!("{:?}", self.shape());
@@ -181,10 +160,7 @@ impl<T: Float> Tensor<T> {
         let (gamma, beta) = (gamma.unwrap_or(&ones), beta.unwrap_or(&zeros));
         let of_beta = beta.vector(OP, "beta", layout.channels)?;
         if let Some(running) = &running {
-            for (what, values) in [
-                ("running mean", &running.mean),
-                ("running var", &running.var),
-            ] {
+            for (what, values) in [("running mean", &running.mean), ("running var", &running.var)] {
                 if values.len() != layout.channels {
                     let what = format!("length of {what}");
                     return Err(Error::shape(OP, what, layout.channels, values.len()));
@@ -206,31 +182,14 @@ impl<T: Float> Tensor<T> {
                 var.make_mut().copy_from_slice(&running.var);
             }
             (Mode::Eval, None) => {
-                return Err(Error::argument(
-                    OP,
-                    "running",
-                    "statistics in evaluation",
-                    "none",
-                ));
+                return Err(Error::argument(OP, "running", "statistics in evaluation", "none"));
             }
         }
         let gamma_values = gamma.vector(OP, "gamma", layout.channels)?;
-        let saved = BatchNormBackward {
-            x,
-            mean,
-            var,
-            gamma: gamma_values,
-            eps,
-            mode,
-        };
+        let saved = BatchNormBackward { x, mean, var, gamma: gamma_values, eps, mode };
         let mut y = Self::for_overwrite(*saved.x.layout());
         let kernel_arguments = saved.kernel_arguments();
-        norm::normalize(
-            saved.x.dense(),
-            &kernel_arguments,
-            of_beta.dense(),
-            y.make_mut(),
-        )?;
+        norm::normalize(saved.x.dense(), &kernel_arguments, of_beta.dense(), y.make_mut())?;
         if let (Mode::Train, Some(running)) = (mode, running) {
             running.update(momentum, saved.mean.dense(), saved.var.dense(), count);
         }
@@ -269,11 +228,7 @@ mod tests {
         b: &Tensor<f64>,
     ) -> Tensor<f64> {
         let [g, b] = [g, b].map(|v| v.reshape(mean.shape()).unwrap());
-        let xhat = x
-            .sub(mean)
-            .unwrap()
-            .div(&var.add_scalar(1e-5).sqrt())
-            .unwrap();
+        let xhat = x.sub(mean).unwrap().div(&var.add_scalar(1e-5).sqrt()).unwrap();
         xhat.mul(&g).unwrap().add(&b).unwrap()
     }
 
@@ -283,12 +238,7 @@ mod tests {
         if x.rank() == 4 {
             return formats(x).to_vec();
         }
-        let batch_last = x
-            .transpose(0, 1)
-            .unwrap()
-            .contiguous()
-            .transpose(0, 1)
-            .unwrap();
+        let batch_last = x.transpose(0, 1).unwrap().contiguous().transpose(0, 1).unwrap();
         vec![x.clone(), batch_last]
     }
 
@@ -357,18 +307,11 @@ mod tests {
                     let f = |x: &Tensor<f64>, gamma: Option<&_>, beta: Option<&_>| {
                         let mut running = stats(c);
                         let running = Some(&mut running);
-                        x.batch_norm(BatchNorm {
-                            gamma,
-                            beta,
-                            running,
-                            ..BatchNorm::new(mode)
-                        })
+                        x.batch_norm(BatchNorm { gamma, beta, running, ..BatchNorm::new(mode) })
                     };
                     gradcheck(&inputs, |x| f(&x[0], Some(&x[1]), Some(&x[2]))).unwrap();
-                    gradcheck(&inputs[..1], |x| {
-                        f(&with_gaps(&x[0]), None, None)?.mul(&x[0])
-                    })
-                    .unwrap();
+                    gradcheck(&inputs[..1], |x| f(&with_gaps(&x[0]), None, None)?.mul(&x[0]))
+                        .unwrap();
                 }
             }
         }
@@ -377,44 +320,17 @@ mod tests {
     #[test]
     fn refusals() {
         let train = || BatchNorm::<f64>::new(Mode::Train);
-        let error = random(1, &[1, 3, 1, 1])
-            .batch_norm(train())
-            .unwrap_err()
-            .to_string();
+        let error = random(1, &[1, 3, 1, 1]).batch_norm(train()).unwrap_err().to_string();
         assert!(error.starts_with("batch_norm: values for each channel: expected at least 2"));
         assert!(random(1, &[4]).batch_norm(train()).is_err());
         let x = random(1, &[4, 3]);
         let wrong = random(1, &[2]);
-        assert!(
-            x.batch_norm(BatchNorm {
-                gamma: Some(&wrong),
-                ..train()
-            })
-            .is_err()
-        );
-        assert!(
-            x.batch_norm(BatchNorm {
-                beta: Some(&wrong),
-                ..train()
-            })
-            .is_err()
-        );
+        assert!(x.batch_norm(BatchNorm { gamma: Some(&wrong), ..train() }).is_err());
+        assert!(x.batch_norm(BatchNorm { beta: Some(&wrong), ..train() }).is_err());
         let mut running = stats(2);
-        assert!(
-            x.batch_norm(BatchNorm {
-                running: Some(&mut running),
-                ..train()
-            })
-            .is_err()
-        );
+        assert!(x.batch_norm(BatchNorm { running: Some(&mut running), ..train() }).is_err());
         assert_eq!(running, stats(2));
-        let error = x
-            .batch_norm(BatchNorm::new(Mode::Eval))
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "batch_norm: running: expected statistics in evaluation, got none"
-        );
+        let error = x.batch_norm(BatchNorm::new(Mode::Eval)).unwrap_err().to_string();
+        assert_eq!(error, "batch_norm: running: expected statistics in evaluation, got none");
     }
 }

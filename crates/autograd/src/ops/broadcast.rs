@@ -14,9 +14,7 @@ fn common_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<Dims> {
     let rank = a.len().max(b.len());
     let size = |shape: &[usize], axis: usize| {
         // Axis `axis` of the result, counted from the left.
-        (axis + shape.len())
-            .checked_sub(rank)
-            .map_or(1, |axis| shape[axis])
+        (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis])
     };
     let mismatch = (0..rank).find(|&axis| {
         let (a, b) = (size(a, axis), size(b, axis));
@@ -49,18 +47,15 @@ pub(super) fn zip_broadcast<T: Float>(
     }
     let shape = common_shape(op, a.shape(), b.shape())?;
     let full = [a, b].into_iter().find(|x| x.layout().shape == shape);
-    let layout = full.map_or_else(
-        || Layout::row_major(shape),
-        |full| full.layout().with_shape(shape),
-    );
+    let layout =
+        full.map_or_else(|| Layout::row_major(shape), |full| full.layout().with_shape(shape));
     a.broadcast_to(layout).zip(&b.broadcast_to(layout), kernel)
 }
 
 impl<T: Float> Tensor<T> {
     /// Repeated to the shape of `layout`, which is dense, and laid out so.
     fn broadcast_to(&self, layout: Layout) -> Self {
-        self.view(self.layout().broadcast(layout.shape))
-            .in_layout(&layout)
+        self.view(self.layout().broadcast(layout.shape)).in_layout(&layout)
     }
 
     /// The adjoint of broadcasting from `shape`: the sum over what was repeated.
@@ -101,10 +96,7 @@ mod tests {
 
     #[test]
     fn every_element_meets_its_partner() {
-        let (a, b) = (
-            random(1, &[2, 1, 4]),
-            random(2, &[3, 1]).transpose(0, 1).unwrap(),
-        );
+        let (a, b) = (random(1, &[2, 1, 4]), random(2, &[3, 1]).transpose(0, 1).unwrap());
         let b = b.reshape(&[3, 1]).unwrap();
         let y = a.sub(&b).unwrap().to_vec();
         let (a, b) = (a.to_vec(), b.to_vec());

@@ -70,10 +70,7 @@ impl<T: Float> Tensor<T> {
             start += part;
         }
         let sizes = tensors.iter().map(|x| x.shape()[axis]);
-        Ok(record(y, tensors, |_| Concat {
-            axis,
-            sizes: sizes.collect(),
-        }))
+        Ok(record(y, tensors, |_| Concat { axis, sizes: sizes.collect() }))
     }
 }
 
@@ -105,10 +102,7 @@ mod tests {
         let (a, b) = (random(1, &[2, 3]), random(2, &[3, 3]));
         assert!(Tensor::concat(&[&a, &b], 0).is_ok());
         let error = Tensor::concat(&[&a, &b], 1).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "concat: shape of tensor 1: expected [2, 3], but for axis 1, got [3, 3]"
-        );
+        assert_eq!(error, "concat: shape of tensor 1: expected [2, 3], but for axis 1, got [3, 3]");
         assert!(Tensor::<f32>::concat(&[], 0).is_err());
         assert!(Tensor::concat(&[&a], 2).is_err());
         assert!(Tensor::concat(&[&a, &random(1, &[2])], 0).is_err());
@@ -116,15 +110,8 @@ mod tests {
 
     #[test]
     fn gradient() {
-        let shapes = [
-            random(1, &[2, 1, 3]),
-            random(2, &[2, 4, 3]),
-            random(3, &[2, 0, 3]),
-        ];
-        gradcheck(&shapes, |x| {
-            Tensor::concat(&[&x[0], &x[2], &x[1], &x[0]], 1)
-        })
-        .unwrap();
+        let shapes = [random(1, &[2, 1, 3]), random(2, &[2, 4, 3]), random(3, &[2, 0, 3])];
+        gradcheck(&shapes, |x| Tensor::concat(&[&x[0], &x[2], &x[1], &x[0]], 1)).unwrap();
         gradcheck(&[random(1, &[2, 3])], |x| {
             let y = Tensor::concat(&[&with_gaps(&x[0]), &x[0]], 0)?;
             y.mul(&y)

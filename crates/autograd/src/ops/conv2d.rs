@@ -73,17 +73,11 @@ impl<T: Float> Tensor<T> {
         let of_x = self.images(OP, "x", X)?;
         let of_weight = weight.images(OP, "weight", WEIGHT)?;
         let shape = conv2d::output_shape(of_x.shape(), of_weight.shape(), config)?;
-        let of_bias = bias
-            .map(|bias| bias.vector(OP, "bias", shape[1]))
-            .transpose()?;
+        let of_bias = bias.map(|bias| bias.vector(OP, "bias", shape[1])).transpose()?;
         let mut y = self.like_with_shape(OP, &shape)?;
         let bias_values = of_bias.as_ref().map(Tensor::dense);
         conv2d::forward(of_x, of_weight, bias_values, config, y.images_mut(OP, "y")?)?;
-        let backward = |_: &_| Conv2d {
-            x: self.clone(),
-            weight: weight.clone(),
-            config: *config,
-        };
+        let backward = |_: &_| Conv2d { x: self.clone(), weight: weight.clone(), config: *config };
         Ok(match bias {
             None => record(y, &[self, weight], backward),
             Some(bias) => record(y, &[self, weight, bias], backward),
@@ -102,33 +96,13 @@ mod tests {
     fn cases() -> [([usize; 4], [usize; 4], Conv2dConfig); 5] {
         let plain = Conv2dConfig::default();
         [
-            (
-                [2, 1, 5, 4],
-                [3, 1, 3, 3],
-                Conv2dConfig {
-                    stride: [2, 2],
-                    padding: [1, 1],
-                    ..plain
-                },
-            ),
+            ([2, 1, 5, 4], [3, 1, 3, 3], Conv2dConfig { stride: [2, 2], padding: [1, 1], ..plain }),
             ([1, 2, 4, 5], [1, 2, 1, 2], plain),
-            (
-                [3, 4, 3, 3],
-                [2, 2, 3, 2],
-                Conv2dConfig {
-                    groups: 2,
-                    padding: [1, 0],
-                    ..plain
-                },
-            ),
+            ([3, 4, 3, 3], [2, 2, 3, 2], Conv2dConfig { groups: 2, padding: [1, 0], ..plain }),
             (
                 [2, 3, 6, 5],
                 [2, 3, 2, 3],
-                Conv2dConfig {
-                    dilation: [3, 1],
-                    stride: [1, 2],
-                    ..plain
-                },
+                Conv2dConfig { dilation: [3, 1], stride: [1, 2], ..plain },
             ),
             ([17, 2, 2, 2], [2, 2, 2, 2], plain),
         ]
@@ -144,9 +118,7 @@ mod tests {
                 let y = x.conv2d(&weight, Some(&bias), &config).unwrap();
                 assert_eq!(y.layout().order(), x.layout().order());
                 assert_close(&y, &expected, 1e-12);
-                let y = single(&x)
-                    .conv2d(&single(&weight), Some(&single(&bias)), &config)
-                    .unwrap();
+                let y = single(&x).conv2d(&single(&weight), Some(&single(&bias)), &config).unwrap();
                 assert_close(&y, &expected, 1e-5);
             }
         }
@@ -174,12 +146,10 @@ mod tests {
             let (x, weight) = (random(1, &x), random(2, &weight).requires_grad());
             let tape = Tape::new();
             let leaf = x.clone().requires_grad();
-            tape.backward(&leaf.conv2d(&weight, None, &config).unwrap().sum())
-                .unwrap();
+            tape.backward(&leaf.conv2d(&weight, None, &config).unwrap().sum()).unwrap();
             for x in formats(&x) {
                 let (x, w) = (single(&x).requires_grad(), single(&weight).requires_grad());
-                tape.backward(&x.conv2d(&w, None, &config).unwrap().sum())
-                    .unwrap();
+                tape.backward(&x.conv2d(&w, None, &config).unwrap().sum()).unwrap();
                 assert_close(&x.grad().unwrap(), &leaf.grad().unwrap(), 1e-5);
                 assert_close(&w.grad().unwrap(), &weight.grad().unwrap(), 1e-5);
             }
@@ -191,16 +161,11 @@ mod tests {
         let x = random(1, &[2, 3, 5, 5]);
         let config = Conv2dConfig::default();
         let error = |x: &Tensor<f64>, weight: &[usize], bias: &[usize]| {
-            x.conv2d(&random(2, weight), Some(&random(3, bias)), &config)
-                .unwrap_err()
-                .to_string()
+            x.conv2d(&random(2, weight), Some(&random(3, bias)), &config).unwrap_err().to_string()
         };
         assert!(error(&x, &[4, 2, 3, 3], &[4]).contains("in_channels"));
         assert!(error(&x, &[4, 3, 6, 3], &[4]).contains("height"));
-        assert_eq!(
-            error(&x, &[4, 3, 3, 3], &[5]),
-            "conv2d: shape of bias: expected [4], got [5]"
-        );
+        assert_eq!(error(&x, &[4, 3, 3, 3], &[5]), "conv2d: shape of bias: expected [4], got [5]");
         let rank = error(&random(1, &[3, 5, 5]), &[4, 3, 3, 3], &[4]);
         assert_eq!(
             rank,

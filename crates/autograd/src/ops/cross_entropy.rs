@@ -27,13 +27,7 @@ impl<T: Float> Backward<T> for CrossEntropyBackward<T> {
     fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let dy = dy.item()?;
         let dlogits = &self.dlogits;
-        grads.add(0, || {
-            Ok(if dy == T::ONE {
-                dlogits.clone()
-            } else {
-                dlogits.mul_scalar(dy)
-            })
-        })
+        grads.add(0, || Ok(if dy == T::ONE { dlogits.clone() } else { dlogits.mul_scalar(dy) }))
     }
 }
 
@@ -68,16 +62,12 @@ impl<T: Float> Tensor<T> {
             ignore_index: config.ignore_index,
         };
         if !is_recorded(&[self]) {
-            return Ok(Self::scalar(softmax::cross_entropy(
-                logits, labels, &options, None,
-            )?));
+            return Ok(Self::scalar(softmax::cross_entropy(logits, labels, &options, None)?));
         }
         let mut dlogits = Self::for_overwrite(self.layout().with_shape(self.layout().shape));
         let place = dlogits.matrix_mut(op, "the gradient")?;
         let loss = softmax::cross_entropy(logits, labels, &options, Some(place))?;
-        Ok(record(Self::scalar(loss), &[self], |_| {
-            CrossEntropyBackward { dlogits }
-        }))
+        Ok(record(Self::scalar(loss), &[self], |_| CrossEntropyBackward { dlogits }))
     }
 }
 
@@ -92,15 +82,8 @@ mod tests {
         let weights = Some(vec![0.5, 2.0, 1.0, 0.25]);
         [
             none.clone(),
-            CrossEntropyConfig {
-                label_smoothing: 0.1,
-                ..none.clone()
-            },
-            CrossEntropyConfig {
-                class_weights: weights.clone(),
-                ignore_index: Some(2),
-                ..none
-            },
+            CrossEntropyConfig { label_smoothing: 0.1, ..none.clone() },
+            CrossEntropyConfig { class_weights: weights.clone(), ignore_index: Some(2), ..none },
             CrossEntropyConfig {
                 class_weights: weights,
                 label_smoothing: 0.3,
@@ -119,11 +102,7 @@ mod tests {
             let label = labels[row] as usize;
             total += weight(label);
             for class in 0..classes {
-                let hit = if class == label {
-                    1.0 - config.label_smoothing
-                } else {
-                    0.0
-                };
+                let hit = if class == label { 1.0 - config.label_smoothing } else { 0.0 };
                 let target = hit + config.label_smoothing / classes as f64;
                 loss -= target * weight(class) * log[row * classes + class];
             }
@@ -134,10 +113,7 @@ mod tests {
     #[test]
     fn values() {
         let labels = [3, 0, 2, 1, 2];
-        for x in [
-            random(1, &[5, 4]),
-            random(2, &[4, 5]).transpose(0, 1).unwrap(),
-        ] {
+        for x in [random(1, &[5, 4]), random(2, &[4, 5]).transpose(0, 1).unwrap()] {
             for config in configs() {
                 let y = x.cross_entropy(&labels, &config).unwrap();
                 let expected = Tensor::scalar(by_definition(&x, &labels, &config));
@@ -149,11 +125,7 @@ mod tests {
                     label_smoothing: config.label_smoothing,
                     ignore_index: config.ignore_index,
                 };
-                assert_close(
-                    &single(&x).cross_entropy(&labels, &config).unwrap(),
-                    &expected,
-                    1e-5,
-                );
+                assert_close(&single(&x).cross_entropy(&labels, &config).unwrap(), &expected, 1e-5);
             }
         }
     }
@@ -162,20 +134,13 @@ mod tests {
     fn gradient() {
         let labels = [3, 0, 2, 1, 2];
         for config in configs() {
-            gradcheck(&[random(1, &[5, 4])], |x| {
-                x[0].cross_entropy(&labels, &config)
-            })
-            .unwrap();
+            gradcheck(&[random(1, &[5, 4])], |x| x[0].cross_entropy(&labels, &config)).unwrap();
             gradcheck(&[random(1, &[4, 5])], |x| {
-                x[0].transpose(0, 1)?
-                    .cross_entropy(&labels, &config)?
-                    .mul(&x[0].sum())
+                x[0].transpose(0, 1)?.cross_entropy(&labels, &config)?.mul(&x[0].sum())
             })
             .unwrap();
-            gradcheck(&[random(1, &[5, 4])], |x| {
-                with_gaps(&x[0]).cross_entropy(&labels, &config)
-            })
-            .unwrap();
+            gradcheck(&[random(1, &[5, 4])], |x| with_gaps(&x[0]).cross_entropy(&labels, &config))
+                .unwrap();
         }
     }
 
@@ -187,16 +152,10 @@ mod tests {
         assert!(x.cross_entropy(&[0, 3], &default).is_err());
         assert!(random(1, &[2]).cross_entropy(&[0, 1], &default).is_err());
         for label_smoothing in [-0.1, 1.1, f64::NAN] {
-            let config = CrossEntropyConfig {
-                label_smoothing,
-                ..default.clone()
-            };
+            let config = CrossEntropyConfig { label_smoothing, ..default.clone() };
             assert!(x.cross_entropy(&[0, 1], &config).is_err());
         }
-        let config = CrossEntropyConfig {
-            class_weights: Some(vec![1.0; 2]),
-            ..default
-        };
+        let config = CrossEntropyConfig { class_weights: Some(vec![1.0; 2]), ..default };
         assert!(x.cross_entropy(&[0, 1], &config).is_err());
     }
 }

@@ -33,11 +33,7 @@ impl<T: Float> Tensor<T> {
     pub fn div(&self, b: &Self) -> Result<Self> {
         let y = zip_broadcast("div", self, b, elementwise::div)?;
         let shape = self.layout().shape;
-        Ok(record(y, &[self, b], |y| Div {
-            shape,
-            b: b.clone(),
-            y: y.clone(),
-        }))
+        Ok(record(y, &[self, b], |y| Div { shape, b: b.clone(), y: y.clone() }))
     }
 }
 
@@ -50,10 +46,7 @@ mod tests {
     fn gradient() {
         for (a, b) in [(&[][..], &[4][..]), (&[3], &[2, 1]), (&[2, 3], &[2, 3])] {
             gradcheck(&[random(1, a), positive(2, b)], |x| x[0].div(&x[1])).unwrap();
-            gradcheck(&[random(1, a), positive(2, b)], |x| {
-                x[0].div(&with_gaps(&x[1]))
-            })
-            .unwrap();
+            gradcheck(&[random(1, a), positive(2, b)], |x| x[0].div(&with_gaps(&x[1]))).unwrap();
         }
         gradcheck(&[positive(1, &[3])], |x| x[0].div(&x[0].mul(&x[0])?)).unwrap();
         for x in formats(&positive(1, &[2, 3, 2, 2])) {

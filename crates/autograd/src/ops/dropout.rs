@@ -42,11 +42,7 @@ impl<T: Float> Tensor<T> {
         let mut mask = Self::for_overwrite(self.layout().with_shape(self.layout().shape));
         for scale in mask.make_mut() {
             // Never below 1, so that p = 1 drops everything and never multiplies with infinity.
-            *scale = if rng.random::<f64>() < p {
-                T::ZERO
-            } else {
-                kept
-            };
+            *scale = if rng.random::<f64>() < p { T::ZERO } else { kept };
         }
         let y = mask.zip(self, elementwise::mul)?;
         Ok(record(y, &[self], |_| Dropout { mask }))
@@ -79,25 +75,13 @@ mod tests {
     #[test]
     fn evaluation_and_extremes() {
         let x = random(1, &[3, 4]);
-        assert_eq!(
-            x.dropout(0.5, Mode::Eval, &mut rng()).unwrap().to_vec(),
-            x.to_vec()
-        );
-        assert_eq!(
-            x.dropout(0.0, Mode::Train, &mut rng()).unwrap().to_vec(),
-            x.to_vec()
-        );
-        assert_eq!(
-            x.dropout(1.0, Mode::Train, &mut rng()).unwrap().to_vec(),
-            [0.0; 12]
-        );
+        assert_eq!(x.dropout(0.5, Mode::Eval, &mut rng()).unwrap().to_vec(), x.to_vec());
+        assert_eq!(x.dropout(0.0, Mode::Train, &mut rng()).unwrap().to_vec(), x.to_vec());
+        assert_eq!(x.dropout(1.0, Mode::Train, &mut rng()).unwrap().to_vec(), [0.0; 12]);
         for p in [-0.1, 1.1, f64::NAN] {
             assert!(x.dropout(p, Mode::Train, &mut rng()).is_err());
         }
-        let error = x
-            .dropout(2.0, Mode::Eval, &mut rng())
-            .unwrap_err()
-            .to_string();
+        let error = x.dropout(2.0, Mode::Eval, &mut rng()).unwrap_err().to_string();
         assert_eq!(error, "dropout: p: expected 0 to 1, got 2");
     }
 

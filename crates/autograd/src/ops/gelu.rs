@@ -36,12 +36,7 @@ mod tests {
     fn values() {
         let x = Tensor::new(vec![-3.0, -0.5, 0.5, 3.0], &[4]).unwrap();
         let y = Tensor::new(
-            vec![
-                -0.00404969409489031,
-                -0.15426876936299344,
-                0.34573123063700656,
-                2.99595030590511,
-            ],
+            vec![-0.00404969409489031, -0.15426876936299344, 0.34573123063700656, 2.99595030590511],
             &[4],
         )
         .unwrap();
@@ -51,12 +46,7 @@ mod tests {
 
     #[test]
     fn gradient() {
-        for x in [
-            random(1, &[]),
-            random(2, &[7]),
-            random(3, &[2, 5, 3]),
-            random(4, &[0]),
-        ] {
+        for x in [random(1, &[]), random(2, &[7]), random(3, &[2, 5, 3]), random(4, &[0])] {
             gradcheck(&[x], |x| Ok(with_gaps(&x[0]).gelu())).unwrap();
         }
         for x in formats(&random(5, &[2, 3, 2, 2])) {

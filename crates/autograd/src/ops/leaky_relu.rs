@@ -25,10 +25,7 @@ impl<T: Float> Tensor<T> {
     /// `y = x` where `x > 0`, else `slope x`. `dx = dy` where `x > 0`, else `slope dy`.
     pub fn leaky_relu(&self, slope: T) -> Self {
         let y = self.map(|x, y| elementwise::leaky_relu(x, slope, y));
-        record(y, &[self], |_| LeakyRelu {
-            x: self.clone(),
-            slope,
-        })
+        record(y, &[self], |_| LeakyRelu { x: self.clone(), slope })
     }
 }
 
@@ -50,12 +47,7 @@ mod tests {
     fn gradient() {
         // A negative slope is where saving the output instead of the input would go wrong.
         for slope in [0.01, 0.0, -0.5] {
-            for x in [
-                random(1, &[]),
-                random(2, &[7]),
-                random(3, &[2, 5, 3]),
-                random(4, &[0]),
-            ] {
+            for x in [random(1, &[]), random(2, &[7]), random(3, &[2, 5, 3]), random(4, &[0])] {
                 gradcheck(&[x], |x| Ok(with_gaps(&x[0]).leaky_relu(slope))).unwrap();
             }
             for x in formats(&random(5, &[2, 3, 2, 2])) {

@@ -29,13 +29,7 @@ impl<T: Float> Backward<T> for Linear<T> {
         grads.add(1, || {
             let mut dweight = self.weight.like_with_shape(OP, self.weight.shape())?;
             let x = self.x.matrix(OP, "x", X)?;
-            gemm(
-                T::ONE,
-                of_y.transpose(),
-                x,
-                T::ZERO,
-                dweight.matrix_mut(OP, "dweight")?,
-            )?;
+            gemm(T::ONE, of_y.transpose(), x, T::ZERO, dweight.matrix_mut(OP, "dweight")?)?;
             Ok(dweight)
         })?;
         grads.add(2, || dy.sum_axis(0, false))
@@ -53,10 +47,7 @@ impl<T: Float> Tensor<T> {
         let [n, inputs] = self.sizes(OP, "x", X)?;
         let [outputs, weight_inputs] = weight.sizes(OP, "weight", WEIGHT)?;
         if inputs != weight_inputs {
-            let expected = format!(
-                "{weight_inputs}, as in weight of shape {:?}",
-                weight.shape()
-            );
+            let expected = format!("{weight_inputs}, as in weight of shape {:?}", weight.shape());
             let got = format!("{inputs} in {:?}", self.shape());
             return Err(Error::shape(OP, "axis 1 of x (in)", expected, got));
         }
@@ -73,10 +64,7 @@ impl<T: Float> Tensor<T> {
         let x = self.matrix(OP, "x", X)?;
         let w = weight.matrix(OP, "weight", WEIGHT)?;
         gemm(T::ONE, x, w.transpose(), beta, y.matrix_mut(OP, "y")?)?;
-        let backward = |_: &_| Linear {
-            x: self.clone(),
-            weight: weight.clone(),
-        };
+        let backward = |_: &_| Linear { x: self.clone(), weight: weight.clone() };
         Ok(match bias {
             None => record(y, &[self, weight], backward),
             Some(bias) => record(y, &[self, weight, bias], backward),
@@ -99,9 +87,7 @@ mod tests {
             assert_close(&x.linear(&weight, None).unwrap(), &product, 1e-12);
             let expected = product.add(&bias).unwrap();
             assert_close(&x.linear(&weight, Some(&bias)).unwrap(), &expected, 1e-12);
-            let y = single(&x)
-                .linear(&single(&weight), Some(&single(&bias)))
-                .unwrap();
+            let y = single(&x).linear(&single(&weight), Some(&single(&bias))).unwrap();
             assert_close(&y, &expected, 1e-5);
         }
     }
@@ -109,14 +95,9 @@ mod tests {
     #[test]
     fn batch_last_stays_batch_last() {
         let x = random(1, &[3, 4]).transpose(0, 1).unwrap();
-        let y = x
-            .linear(&random(2, &[2, 3]), Some(&random(3, &[2])))
-            .unwrap();
+        let y = x.linear(&random(2, &[2, 3]), Some(&random(3, &[2]))).unwrap();
         assert_eq!(y.strides(), [1, 4]);
-        let expected = x
-            .contiguous()
-            .linear(&random(2, &[2, 3]), Some(&random(3, &[2])))
-            .unwrap();
+        let expected = x.contiguous().linear(&random(2, &[2, 3]), Some(&random(3, &[2]))).unwrap();
         assert_close(&y, &expected, 1e-12);
     }
 
@@ -140,10 +121,7 @@ mod tests {
             let weight = random(2, &[outputs, inputs]);
             let inputs = [random(1, &[n, inputs]), weight, random(3, &[outputs])];
             gradcheck(&inputs, |x| x[0].linear(&x[1], Some(&x[2]))).unwrap();
-            gradcheck(&inputs[..2], |x| {
-                with_gaps(&x[0]).linear(&with_gaps(&x[1]), None)
-            })
-            .unwrap();
+            gradcheck(&inputs[..2], |x| with_gaps(&x[0]).linear(&with_gaps(&x[1]), None)).unwrap();
         }
         let x = random(1, &[3, 4]).transpose(0, 1).unwrap();
         gradcheck(&[x, random(2, &[3, 3]), random(3, &[3])], |x| {

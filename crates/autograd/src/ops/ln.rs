@@ -35,12 +35,7 @@ mod tests {
     fn values() {
         let x = Tensor::new(vec![0.25, 1.0, 2.0, 30.0], &[4]).unwrap();
         let y = Tensor::new(
-            vec![
-                -1.3862943611198906,
-                0.0,
-                0.6931471805599453,
-                3.4011973816621555,
-            ],
+            vec![-1.3862943611198906, 0.0, 0.6931471805599453, 3.4011973816621555],
             &[4],
         )
         .unwrap();
@@ -50,12 +45,7 @@ mod tests {
 
     #[test]
     fn gradient() {
-        for x in [
-            positive(1, &[]),
-            positive(2, &[7]),
-            positive(3, &[2, 5, 3]),
-            positive(4, &[0]),
-        ] {
+        for x in [positive(1, &[]), positive(2, &[7]), positive(3, &[2, 5, 3]), positive(4, &[0])] {
             gradcheck(&[x], |x| Ok(with_gaps(&x[0]).ln())).unwrap();
         }
         for x in formats(&positive(5, &[2, 3, 2, 2])) {

@@ -16,12 +16,7 @@ fn product<T: Float>(a: &Tensor<T>, b: &Tensor<T>, like: &Tensor<T>) -> Result<T
     if k != k_of_b {
         let what = "axis 0 of b (k)";
         let expected = format!("{k}, as in a of shape {:?}", a.shape());
-        return Err(Error::shape(
-            OP,
-            what,
-            expected,
-            format!("{k_of_b} in {:?}", b.shape()),
-        ));
+        return Err(Error::shape(OP, what, expected, format!("{k_of_b} in {:?}", b.shape())));
     }
     let mut y = like.like_with_shape(OP, &[m, n])?;
     let (a, b) = (a.matrix(OP, "a", "[m, k]")?, b.matrix(OP, "b", "[k, n]")?);
@@ -51,10 +46,7 @@ impl<T: Float> Tensor<T> {
     /// If either is no matrix, or the `k` differ.
     pub fn matmul(&self, b: &Self) -> Result<Self> {
         let y = product(self, b, self)?;
-        Ok(record(y, &[self, b], |_| Matmul {
-            a: self.clone(),
-            b: b.clone(),
-        }))
+        Ok(record(y, &[self, b], |_| Matmul { a: self.clone(), b: b.clone() }))
     }
 }
 
@@ -68,13 +60,8 @@ mod tests {
     fn values() {
         for [m, k, n] in [[2, 3, 4], [1, 5, 1], [3, 1, 2], [2, 0, 3], [0, 2, 3]] {
             let (a, b) = (random(1, &[m, k]), random(2, &[k, n]));
-            let expected = a
-                .reshape(&[m, k, 1])
-                .unwrap()
-                .mul(&b)
-                .unwrap()
-                .sum_axis(1, false)
-                .unwrap();
+            let expected =
+                a.reshape(&[m, k, 1]).unwrap().mul(&b).unwrap().sum_axis(1, false).unwrap();
             assert_close(&a.matmul(&b).unwrap(), &expected, 1e-12);
             assert_close(&single(&a).matmul(&single(&b)).unwrap(), &expected, 1e-5);
         }
@@ -82,10 +69,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let error = random(1, &[2, 3])
-            .matmul(&random(2, &[4, 5]))
-            .unwrap_err()
-            .to_string();
+        let error = random(1, &[2, 3]).matmul(&random(2, &[4, 5])).unwrap_err().to_string();
         assert_eq!(
             error,
             "matmul: axis 0 of b (k): expected 3, as in a of shape [2, 3], got 4 in [4, 5]"
@@ -97,22 +81,15 @@ mod tests {
     #[test]
     fn gradient() {
         for [m, k, n] in [[2, 3, 4], [1, 5, 1], [2, 0, 3]] {
-            gradcheck(&[random(1, &[m, k]), random(2, &[k, n])], |x| {
-                x[0].matmul(&x[1])
-            })
-            .unwrap();
+            gradcheck(&[random(1, &[m, k]), random(2, &[k, n])], |x| x[0].matmul(&x[1])).unwrap();
             gradcheck(&[random(1, &[k, m]), random(2, &[n, k])], |x| {
-                x[0].transpose(0, 1)?
-                    .matmul(&with_gaps(&x[1]).transpose(0, 1)?)
+                x[0].transpose(0, 1)?.matmul(&with_gaps(&x[1]).transpose(0, 1)?)
             })
             .unwrap();
         }
         gradcheck(&[random(1, &[3, 3])], |x| x[0].matmul(&x[0])?.matmul(&x[0])).unwrap();
         let column_major = random(1, &[3, 2]).transpose(0, 1).unwrap();
-        assert_eq!(
-            column_major.matmul(&random(2, &[3, 4])).unwrap().strides(),
-            [1, 2]
-        );
+        assert_eq!(column_major.matmul(&random(2, &[3, 4])).unwrap().strides(), [1, 2]);
         gradcheck(&[column_major, random(2, &[3, 4])], |x| x[0].matmul(&x[1])).unwrap();
     }
 }

@@ -65,10 +65,7 @@ impl<T: Float> Tensor<T> {
 
     fn record_max_pool(&self, y: Self, indices: Indices) -> Self {
         let shape: Dims = self.layout().shape;
-        record(y, &[self], |_| MaxPool2d {
-            x: self.layout().with_shape(shape),
-            indices,
-        })
+        record(y, &[self], |_| MaxPool2d { x: self.layout().with_shape(shape), indices })
     }
 }
 
@@ -82,29 +79,9 @@ mod tests {
         let two = Pool2dConfig::new([2, 2]);
         [
             ([2, 3, 4, 6], two),
-            (
-                [1, 1, 5, 5],
-                Pool2dConfig {
-                    stride: [1, 2],
-                    ..Pool2dConfig::new([3, 2])
-                },
-            ),
-            (
-                [17, 2, 5, 4],
-                Pool2dConfig {
-                    padding: [1, 1],
-                    ceil_mode: true,
-                    ..two
-                },
-            ),
-            (
-                [2, 1, 5, 6],
-                Pool2dConfig {
-                    dilation: [2, 1],
-                    stride: [1, 1],
-                    ..two
-                },
-            ),
+            ([1, 1, 5, 5], Pool2dConfig { stride: [1, 2], ..Pool2dConfig::new([3, 2]) }),
+            ([17, 2, 5, 4], Pool2dConfig { padding: [1, 1], ceil_mode: true, ..two }),
+            ([2, 1, 5, 6], Pool2dConfig { dilation: [2, 1], stride: [1, 1], ..two }),
         ]
     }
 
@@ -142,25 +119,9 @@ mod tests {
 
     #[test]
     fn refusals() {
-        assert!(
-            random(1, &[3, 4, 4])
-                .max_pool2d(&Pool2dConfig::new([2, 2]))
-                .is_err()
-        );
-        assert!(
-            random(1, &[1, 3, 4, 4])
-                .max_pool2d(&Pool2dConfig::new([5, 2]))
-                .is_err()
-        );
-        assert!(
-            random(1, &[1, 3, 4, 4])
-                .max_pool2d(&Pool2dConfig::new([0, 2]))
-                .is_err()
-        );
-        assert!(
-            random(1, &[1, 3, 0, 4])
-                .adaptive_max_pool2d([1, 1])
-                .is_err()
-        );
+        assert!(random(1, &[3, 4, 4]).max_pool2d(&Pool2dConfig::new([2, 2])).is_err());
+        assert!(random(1, &[1, 3, 4, 4]).max_pool2d(&Pool2dConfig::new([5, 2])).is_err());
+        assert!(random(1, &[1, 3, 4, 4]).max_pool2d(&Pool2dConfig::new([0, 2])).is_err());
+        assert!(random(1, &[1, 3, 0, 4]).adaptive_max_pool2d([1, 1]).is_err());
     }
 }

@@ -28,10 +28,7 @@ impl<T: Float> Tensor<T> {
     /// If the shapes do not broadcast.
     pub fn mul(&self, b: &Self) -> Result<Self> {
         let y = zip_broadcast("mul", self, b, elementwise::mul)?;
-        Ok(record(y, &[self, b], |_| Mul {
-            a: self.clone(),
-            b: b.clone(),
-        }))
+        Ok(record(y, &[self, b], |_| Mul { a: self.clone(), b: b.clone() }))
     }
 }
 
@@ -42,17 +39,9 @@ mod tests {
 
     #[test]
     fn gradient() {
-        for (a, b) in [
-            (&[][..], &[4][..]),
-            (&[3], &[2, 1]),
-            (&[2, 3], &[2, 3]),
-            (&[1, 1], &[1]),
-        ] {
+        for (a, b) in [(&[][..], &[4][..]), (&[3], &[2, 1]), (&[2, 3], &[2, 3]), (&[1, 1], &[1])] {
             gradcheck(&[random(1, a), random(2, b)], |x| x[0].mul(&x[1])).unwrap();
-            gradcheck(&[random(1, a), random(2, b)], |x| {
-                with_gaps(&x[0]).mul(&x[1])
-            })
-            .unwrap();
+            gradcheck(&[random(1, a), random(2, b)], |x| with_gaps(&x[0]).mul(&x[1])).unwrap();
         }
         gradcheck(&[random(1, &[3])], |x| x[0].mul(&x[0])?.mul(&x[0])).unwrap();
         for x in formats(&random(1, &[2, 3, 2, 2])) {

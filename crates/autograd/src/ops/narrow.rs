@@ -19,9 +19,7 @@ impl<T: Float> Backward<T> for Narrow {
     fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || {
             let mut dx = Tensor::filled(self.x, T::ZERO);
-            let place = dx
-                .layout()
-                .narrowed(self.axis, self.start, dy.shape()[self.axis]);
+            let place = dx.layout().narrowed(self.axis, self.start, dy.shape()[self.axis]);
             let dy = dy.in_layout(&Layout::row_major(dy.layout().shape));
             elementwise::scatter_strided(
                 dy.dense(),
@@ -49,12 +47,7 @@ impl<T: Float> Tensor<T> {
         if start.checked_add(len).is_none_or(|end| end > size) {
             let what = format!("range of axis {axis}");
             let expected = format!("at most {size} in shape {:?}", self.shape());
-            return Err(Error::shape(
-                op,
-                what,
-                expected,
-                format!("{len} from {start} on"),
-            ));
+            return Err(Error::shape(op, what, expected, format!("{len} from {start} on")));
         }
         let y = self.view(self.layout().narrowed(axis, start, len));
         let x = self.layout().with_shape(self.layout().shape);
@@ -71,10 +64,7 @@ mod tests {
     fn the_range_is_seen_and_others_are_refused() {
         let x = random(1, &[2, 4]);
         let values = x.to_vec();
-        assert_eq!(
-            x.narrow(1, 1, 2).unwrap().to_vec(),
-            [1, 2, 5, 6].map(|i| values[i])
-        );
+        assert_eq!(x.narrow(1, 1, 2).unwrap().to_vec(), [1, 2, 5, 6].map(|i| values[i]));
         assert_eq!(x.narrow(0, 2, 0).unwrap().to_vec(), []);
         let error = x.narrow(1, 3, 2).unwrap_err().to_string();
         assert_eq!(
@@ -91,9 +81,7 @@ mod tests {
         gradcheck(&[random(1, &[2, 3])], |x| with_gaps(&x[0]).narrow(1, 2, 1)).unwrap();
         gradcheck(&[random(1, &[2, 3])], |x| x[0].narrow(1, 3, 0)).unwrap();
         gradcheck(&[random(1, &[4, 3])], |x| {
-            x[0].narrow(0, 0, 3)?
-                .mul(&x[0].narrow(0, 1, 3)?)?
-                .transpose(0, 1)
+            x[0].narrow(0, 0, 3)?.mul(&x[0].narrow(0, 1, 3)?)?.transpose(0, 1)
         })
         .unwrap();
         for x in formats(&random(5, &[3, 2, 2, 3])) {

@@ -28,12 +28,7 @@ impl<T: Float> Tensor<T> {
         let place = |axis: usize| axes.iter().position(|&a| a == axis);
         if axes.len() != rank || (0..rank).any(|axis| place(axis).is_none()) {
             let expected = format!("each axis of shape {:?} once", self.shape());
-            return Err(Error::shape(
-                "permute",
-                "axes",
-                expected,
-                format!("{axes:?}"),
-            ));
+            return Err(Error::shape("permute", "axes", expected, format!("{axes:?}")));
         }
         let y = self.view(self.layout().permuted(axes));
         let inverse = Dims::from_fn(rank, |axis| place(axis).expect("each axis is there"));
@@ -78,10 +73,7 @@ mod tests {
             assert!(x.permute(axes).is_err());
         }
         let error = x.transpose(0, 2).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "transpose: axis: expected less than the rank of shape [2, 3], got 2"
-        );
+        assert_eq!(error, "transpose: axis: expected less than the rank of shape [2, 3], got 2");
     }
 
     #[test]

@@ -41,12 +41,7 @@ mod tests {
 
     #[test]
     fn gradient() {
-        for x in [
-            random(1, &[]),
-            random(2, &[7]),
-            random(3, &[2, 5, 3]),
-            random(4, &[0]),
-        ] {
+        for x in [random(1, &[]), random(2, &[7]), random(3, &[2, 5, 3]), random(4, &[0])] {
             gradcheck(&[x], |x| Ok(with_gaps(&x[0]).relu())).unwrap();
         }
         for x in formats(&random(5, &[2, 3, 2, 2])) {

@@ -36,10 +36,7 @@ impl<T: Float> Tensor<T> {
             Some(layout) => self.view(layout),
             None => {
                 let x = self.detach().contiguous();
-                let layout = x
-                    .layout()
-                    .reshaped(to)
-                    .expect("any shape fits row-major elements");
+                let layout = x.layout().reshaped(to).expect("any shape fits row-major elements");
                 x.view(layout)
             }
         };
@@ -63,10 +60,7 @@ impl<T: Float> Tensor<T> {
     pub fn flatten(&self, start: usize) -> Result<Self> {
         self.check_axis("flatten", start)?;
         let size = self.shape()[start..].iter().product();
-        let flat = Dims::from_fn(
-            start + 1,
-            |i| if i < start { self.shape()[i] } else { size },
-        );
+        let flat = Dims::from_fn(start + 1, |i| if i < start { self.shape()[i] } else { size });
         self.reshape(&flat)
     }
 }
@@ -90,10 +84,7 @@ mod tests {
     #[test]
     fn refusals() {
         let error = random(1, &[2, 3]).reshape(&[4]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "reshape: shape: expected 6 elements, as in shape [2, 3], got [4]"
-        );
+        assert_eq!(error, "reshape: shape: expected 6 elements, as in shape [2, 3], got [4]");
         assert!(random(1, &[1]).reshape(&[1; 7]).is_err());
         assert!(random(1, &[0]).reshape(&[0, usize::MAX, 2]).is_err());
         assert!(random(1, &[2]).flatten(1).is_err());
@@ -105,10 +96,7 @@ mod tests {
         for shape in [&[3, 4][..], &[12], &[1, 2, 6, 1]] {
             gradcheck(&[random(1, &[2, 6])], |x| x[0].reshape(shape)).unwrap();
             gradcheck(&[random(1, &[2, 6])], |x| with_gaps(&x[0]).reshape(shape)).unwrap();
-            gradcheck(&[random(1, &[6, 2])], |x| {
-                x[0].transpose(0, 1)?.reshape(shape)
-            })
-            .unwrap();
+            gradcheck(&[random(1, &[6, 2])], |x| x[0].transpose(0, 1)?.reshape(shape)).unwrap();
         }
         gradcheck(&[random(1, &[])], |x| x[0].reshape(&[1, 1])).unwrap();
         for x in formats(&random(5, &[2, 3, 2, 2])) {

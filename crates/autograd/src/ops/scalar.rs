@@ -26,20 +26,12 @@ impl<T: Float> Backward<T> for MulScalar<T> {
 impl<T: Float> Tensor<T> {
     /// `x + s`. `dx = dy`.
     pub fn add_scalar(&self, s: T) -> Self {
-        record(
-            self.map(|x, y| elementwise::add_scalar(x, s, y)),
-            &[self],
-            |_| AddScalar,
-        )
+        record(self.map(|x, y| elementwise::add_scalar(x, s, y)), &[self], |_| AddScalar)
     }
 
     /// `x * s`. `dx = s dy`.
     pub fn mul_scalar(&self, s: T) -> Self {
-        record(
-            self.map(|x, y| elementwise::scale(x, s, y)),
-            &[self],
-            |_| MulScalar(s),
-        )
+        record(self.map(|x, y| elementwise::scale(x, s, y)), &[self], |_| MulScalar(s))
     }
 
     /// `-x`. `dx = -dy`.
@@ -56,17 +48,12 @@ mod tests {
     #[test]
     fn gradient() {
         for x in [random(1, &[]), random(2, &[3, 2]), random(3, &[0])] {
-            gradcheck(&[x], |x| {
-                Ok(with_gaps(&x[0]).add_scalar(3.0).mul_scalar(-0.5).neg())
-            })
-            .unwrap();
+            gradcheck(&[x], |x| Ok(with_gaps(&x[0]).add_scalar(3.0).mul_scalar(-0.5).neg()))
+                .unwrap();
         }
         for x in formats(&random(1, &[2, 3, 2, 1])) {
             gradcheck(&[x], |x| x[0].mul_scalar(2.0).mul(&x[0].add_scalar(1.0))).unwrap();
         }
-        assert_eq!(
-            random(1, &[1]).neg().item(),
-            random(1, &[1]).item().map(|x| -x)
-        );
+        assert_eq!(random(1, &[1]).neg().item(), random(1, &[1]).item().map(|x| -x));
     }
 }

@@ -34,23 +34,14 @@ mod tests {
     #[test]
     fn values() {
         let x = Tensor::new(vec![-3.0, 0.0, 0.5, 40.0], &[4]).unwrap();
-        let y = Tensor::new(
-            vec![0.04742587317756678, 0.5, 0.6224593312018546, 1.0],
-            &[4],
-        )
-        .unwrap();
+        let y = Tensor::new(vec![0.04742587317756678, 0.5, 0.6224593312018546, 1.0], &[4]).unwrap();
         assert_close(&x.sigmoid(), &y, 1e-14);
         assert_close(&single(&x).sigmoid(), &y, 1e-6);
     }
 
     #[test]
     fn gradient() {
-        for x in [
-            random(1, &[]),
-            random(2, &[7]),
-            random(3, &[2, 5, 3]),
-            random(4, &[0]),
-        ] {
+        for x in [random(1, &[]), random(2, &[7]), random(3, &[2, 5, 3]), random(4, &[0])] {
             gradcheck(&[x], |x| Ok(with_gaps(&x[0]).sigmoid())).unwrap();
         }
         for x in formats(&random(5, &[2, 3, 2, 2])) {

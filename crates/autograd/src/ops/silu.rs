@@ -35,12 +35,7 @@ mod tests {
     fn values() {
         let x = Tensor::new(vec![-3.0, -0.5, 0.5, 3.0], &[4]).unwrap();
         let y = Tensor::new(
-            vec![
-                -0.14227761953270035,
-                -0.1887703343990727,
-                0.3112296656009273,
-                2.8577223804672998,
-            ],
+            vec![-0.14227761953270035, -0.1887703343990727, 0.3112296656009273, 2.8577223804672998],
             &[4],
         )
         .unwrap();
@@ -50,12 +45,7 @@ mod tests {
 
     #[test]
     fn gradient() {
-        for x in [
-            random(1, &[]),
-            random(2, &[7]),
-            random(3, &[2, 5, 3]),
-            random(4, &[0]),
-        ] {
+        for x in [random(1, &[]), random(2, &[7]), random(3, &[2, 5, 3]), random(4, &[0])] {
             gradcheck(&[x], |x| Ok(with_gaps(&x[0]).silu())).unwrap();
         }
         for x in formats(&random(5, &[2, 3, 2, 2])) {

@@ -41,12 +41,7 @@ mod tests {
 
     #[test]
     fn gradient() {
-        for x in [
-            positive(1, &[]),
-            positive(2, &[7]),
-            positive(3, &[2, 5, 3]),
-            positive(4, &[0]),
-        ] {
+        for x in [positive(1, &[]), positive(2, &[7]), positive(3, &[2, 5, 3]), positive(4, &[0])] {
             gradcheck(&[x], |x| Ok(with_gaps(&x[0]).sqrt())).unwrap();
         }
         for x in formats(&positive(5, &[2, 3, 2, 2])) {

@@ -42,10 +42,7 @@ mod tests {
     fn gradient() {
         for (a, b) in [(&[][..], &[4][..]), (&[3], &[2, 1]), (&[2, 3], &[2, 3])] {
             gradcheck(&[random(1, a), random(2, b)], |x| x[0].sub(&x[1])).unwrap();
-            gradcheck(&[random(1, a), random(2, b)], |x| {
-                x[0].sub(&with_gaps(&x[1]))
-            })
-            .unwrap();
+            gradcheck(&[random(1, a), random(2, b)], |x| x[0].sub(&with_gaps(&x[1]))).unwrap();
         }
         for x in formats(&random(1, &[2, 3, 2, 2])) {
             gradcheck(&[x, random(2, &[3, 1, 1])], |x| x[1].sub(&x[0])?.sub(&x[0])).unwrap();

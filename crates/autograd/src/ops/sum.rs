@@ -27,10 +27,7 @@ impl<T: Float> Tensor<T> {
     pub fn sum(&self) -> Self {
         let x = self.without_gaps();
         let y = Self::scalar(reduce::sum(x.dense()));
-        record(y, &[self], |_| Sum {
-            x: *x.layout(),
-            scale: T::ONE,
-        })
+        record(y, &[self], |_| Sum { x: *x.layout(), scale: T::ONE })
     }
 
     /// The mean of all `n` elements, as a tensor without axes; NaN if there are none. Each
@@ -39,10 +36,7 @@ impl<T: Float> Tensor<T> {
         let x = self.without_gaps();
         let y = Self::scalar(reduce::mean(x.dense()));
         let scale = T::from_f64(1.0 / x.len() as f64);
-        record(y, &[self], |_| Sum {
-            x: *x.layout(),
-            scale,
-        })
+        record(y, &[self], |_| Sum { x: *x.layout(), scale })
     }
 }
 
@@ -60,24 +54,12 @@ mod tests {
         assert_close(&single(&x).sum(), &Tensor::scalar(sum), 1e-5);
         assert_close(&x.mean(), &Tensor::scalar(sum / 21.0), 1e-12);
         assert_eq!(Tensor::<f32>::zeros(&[0, 2]).unwrap().sum().item(), Ok(0.0));
-        assert!(
-            Tensor::<f32>::zeros(&[0])
-                .unwrap()
-                .mean()
-                .item()
-                .unwrap()
-                .is_nan()
-        );
+        assert!(Tensor::<f32>::zeros(&[0]).unwrap().mean().item().unwrap().is_nan());
     }
 
     #[test]
     fn gradient() {
-        for x in [
-            random(1, &[]),
-            random(2, &[5]),
-            random(3, &[2, 3]),
-            random(3, &[0]),
-        ] {
+        for x in [random(1, &[]), random(2, &[5]), random(3, &[2, 3]), random(3, &[0])] {
             gradcheck(&[x.clone()], |x| Ok(with_gaps(&x[0]).sum())).unwrap();
         }
         for x in formats(&random(5, &[2, 3, 2, 2])) {

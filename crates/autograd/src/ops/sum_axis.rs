@@ -25,11 +25,7 @@ impl<T: Float> Backward<T> for SumAxis<T> {
             let mut dx = Tensor::for_overwrite(x);
             let [outer, n, inner] = x.around(axis);
             reduce::broadcast_axis(dy.dense(), outer, n, inner, dx.make_mut())?;
-            Ok(if scale == T::ONE {
-                dx
-            } else {
-                dx.mul_scalar(scale)
-            })
+            Ok(if scale == T::ONE { dx } else { dx.mul_scalar(scale) })
         })
     }
 }
@@ -82,17 +78,9 @@ impl<T: Float> Tensor<T> {
         if !keep {
             let kept = *y.layout();
             let (shape, strides) = (kept.shape.without(axis), kept.strides.without(axis));
-            y = y.view(Layout {
-                shape,
-                strides,
-                ..kept
-            });
+            y = y.view(Layout { shape, strides, ..kept });
         }
-        Ok(record(y, &[self], |_| SumAxis {
-            x: *x.layout(),
-            axis,
-            scale: scale(n),
-        }))
+        Ok(record(y, &[self], |_| SumAxis { x: *x.layout(), axis, scale: scale(n) }))
     }
 }
 
@@ -130,10 +118,7 @@ mod tests {
     fn gradient() {
         for keep in [false, true] {
             gradcheck(&[random(1, &[4])], |x| x[0].sum_axis(0, keep)).unwrap();
-            gradcheck(&[random(1, &[2, 3])], |x| {
-                with_gaps(&x[0]).mean_axis(1, keep)
-            })
-            .unwrap();
+            gradcheck(&[random(1, &[2, 3])], |x| with_gaps(&x[0]).mean_axis(1, keep)).unwrap();
             gradcheck(&[random(1, &[1, 2, 0])], |x| x[0].sum_axis(2, keep)).unwrap();
             for axis in 0..4 {
                 for x in formats(&random(5, &[2, 3, 1, 2])) {

@@ -34,23 +34,15 @@ mod tests {
     #[test]
     fn values() {
         let x = Tensor::new(vec![-3.0, 0.0, 0.5, 40.0], &[4]).unwrap();
-        let y = Tensor::new(
-            vec![-0.9950547536867305, 0.0, 0.46211715726000974, 1.0],
-            &[4],
-        )
-        .unwrap();
+        let y =
+            Tensor::new(vec![-0.9950547536867305, 0.0, 0.46211715726000974, 1.0], &[4]).unwrap();
         assert_close(&x.tanh(), &y, 1e-14);
         assert_close(&single(&x).tanh(), &y, 1e-6);
     }
 
     #[test]
     fn gradient() {
-        for x in [
-            random(1, &[]),
-            random(2, &[7]),
-            random(3, &[2, 5, 3]),
-            random(4, &[0]),
-        ] {
+        for x in [random(1, &[]), random(2, &[7]), random(3, &[2, 5, 3]), random(4, &[0])] {
             gradcheck(&[x], |x| Ok(with_gaps(&x[0]).tanh())).unwrap();
         }
         for x in formats(&random(5, &[2, 3, 2, 2])) {

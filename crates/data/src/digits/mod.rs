@@ -36,11 +36,7 @@ pub struct Digits {
 
 impl Default for Digits {
     fn default() -> Self {
-        Digits {
-            train: 20_000,
-            valid: 4_000,
-            seed: 42,
-        }
+        Digits { train: 20_000, valid: 4_000, seed: 42 }
     }
 }
 
@@ -77,12 +73,9 @@ fn draw_set(len: usize, [seed, split]: [u64; 2]) -> Result<Dataset> {
     }
     pixels.resize(bytes, 0);
     let digit = |i: usize| i % DIGITS.len();
-    pixels
-        .par_chunks_exact_mut(image_len)
-        .enumerate()
-        .for_each(|(i, pixels)| {
-            draw(digit(i), &mut generator(&[seed, split, i as u64]), pixels);
-        });
+    pixels.par_chunks_exact_mut(image_len).enumerate().for_each(|(i, pixels)| {
+        draw(digit(i), &mut generator(&[seed, split, i as u64]), pixels);
+    });
     let labels = (0..len).map(|i| digit(i) as u32).collect();
     let vocab = (0..DIGITS.len()).map(|d| d.to_string()).collect();
     Dataset::new(pixels, [1, SIDE, SIDE], labels, vocab)
@@ -92,10 +85,7 @@ fn draw_set(len: usize, [seed, split]: [u64; 2]) -> Result<Dataset> {
 fn draw(digit: usize, rng: &mut Pcg64, pixels: &mut [u8]) {
     let mut strokes = write(digit, rng);
     distort(&mut strokes, rng);
-    let pen = Pen {
-        radius: rng.random_range(0.7..2.1),
-        softness: rng.random_range(0.8..1.6),
-    };
+    let pen = Pen { radius: rng.random_range(0.7..2.1), softness: rng.random_range(0.8..1.6) };
     fit(&mut strokes, pen.radius, rng);
     let noise = rng.random_range(0.0..0.06_f32);
     for (pixel, cover) in pixels.iter_mut().zip(pen.draw(&strokes)) {
@@ -114,10 +104,7 @@ fn write(digit: usize, rng: &mut Pcg64) -> Vec<Vec<Point>> {
     });
     let wobble = rng.random_range(0.01..0.07);
     let strokes = chosen.unwrap_or(&variants[0]).strokes;
-    strokes
-        .iter()
-        .map(|s| trim(smooth(&wobbly(s, wobble, rng)), rng))
-        .collect()
+    strokes.iter().map(|s| trim(smooth(&wobbly(s, wobble, rng)), rng)).collect()
 }
 
 /// The points of a stroke, each moved by about `wobble`.
@@ -160,10 +147,8 @@ fn distort(strokes: &mut [Vec<Point>], rng: &mut Pcg64) {
     for [x, y] in strokes.iter_mut().flatten() {
         let (u, v) = (power(*x, powers[0]) - 0.5, power(*y, powers[1]) - 0.5);
         // A slow wave across the digit.
-        let (u, v) = (
-            u + bend * (TAU * v + phases[0]).sin(),
-            v + bend * (TAU * u + phases[1]).sin(),
-        );
+        let (u, v) =
+            (u + bend * (TAU * v + phases[0]).sin(), v + bend * (TAU * u + phases[1]).sin());
         let u = width * u - slant * v;
         (*x, *y) = (cos * u - sin * v, sin * u + cos * v);
     }

@@ -123,10 +123,7 @@ mod tests {
 
     #[test]
     fn cover_is_the_distance_to_the_nearest_line() {
-        let pen = Pen {
-            radius: 1.7,
-            softness: 1.2,
-        };
+        let pen = Pen { radius: 1.7, softness: 1.2 };
         // Inside, across the border, and a single point drawn twice.
         let strokes = [
             vec![[5.3, 4.1], [20.2, 9.7], [13.0, 22.5]],
@@ -149,10 +146,7 @@ mod tests {
                 })
                 .fold(f32::INFINITY, f32::min);
             let expected = ((1.7 - distance) / 1.2 + 0.5).clamp(0.0, 1.0);
-            assert!(
-                (cover - expected).abs() < 2e-3,
-                "{pixel:?}: {cover}, not {expected}"
-            );
+            assert!((cover - expected).abs() < 2e-3, "{pixel:?}: {cover}, not {expected}");
         }
         assert!(drawn.contains(&1.0) && drawn.contains(&0.0));
     }

@@ -9,9 +9,7 @@ use image::{DynamicImage, GrayImage, ImageBuffer, Rgb, RgbImage};
 use topedge_data::{Dataset, Progress, load, load_image};
 
 fn grey(width: u32, height: u32, first: u8) -> DynamicImage {
-    let pixels = (0..(width * height) as u8)
-        .map(|i| first.wrapping_add(i))
-        .collect();
+    let pixels = (0..(width * height) as u8).map(|i| first.wrapping_add(i)).collect();
     GrayImage::from_raw(width, height, pixels).unwrap().into()
 }
 
@@ -27,10 +25,7 @@ fn small_tree(train: &str, valid: &str) -> tempfile::TempDir {
         let train = dir.path().join(train).join(class);
         save(&grey(3, 2, first + 20), train.join("2.png"));
         save(&grey(3, 2, first), train.join("1.png"));
-        save(
-            &grey(3, 2, first + 30),
-            dir.path().join(valid).join(class).join("x.png"),
-        );
+        save(&grey(3, 2, first + 30), dir.path().join(valid).join(class).join("x.png"));
     }
     dir
 }
@@ -81,18 +76,13 @@ fn hidden_files_are_passed_over_and_others_are_not() {
     fs::create_dir(dir.path().join("train/.cache")).unwrap();
     assert_eq!(load(dir.path(), &|_| ()).unwrap().train.len(), 4);
     fs::write(dir.path().join("train/cat/notes.txt"), "x").unwrap();
-    assert_error(
-        load(dir.path(), &|_| ()),
-        &["train/cat/notes.txt", "not a readable"],
-    );
+    assert_error(load(dir.path(), &|_| ()), &["train/cat/notes.txt", "not a readable"]);
 }
 
 #[test]
 fn one_colour_image_makes_all_of_them_rgb() {
     let dir = small_tree("train", "valid");
-    let image = RgbImage::from_fn(3, 2, |x, y| {
-        Rgb([1, 2, 3].map(|c| c * 10 + (y * 3 + x) as u8))
-    });
+    let image = RgbImage::from_fn(3, 2, |x, y| Rgb([1, 2, 3].map(|c| c * 10 + (y * 3 + x) as u8)));
     save(&image.into(), dir.path().join("valid/cat/y.png"));
     let splits = load(dir.path(), &|_| ()).unwrap();
     assert_eq!(splits.train.image_shape(), [3, 2, 3]);
@@ -106,24 +96,15 @@ fn one_colour_image_makes_all_of_them_rgb() {
 fn faults_name_the_file() {
     let dir = small_tree("train", "valid");
     save(&grey(2, 3, 0), dir.path().join("valid/cat/odd.png"));
-    assert_error(
-        load(dir.path(), &|_| ()),
-        &["valid/cat/odd.png", "3x2", "ant", "found 2x3"],
-    );
+    assert_error(load(dir.path(), &|_| ()), &["valid/cat/odd.png", "3x2", "ant", "found 2x3"]);
 
     let dir = small_tree("train", "valid");
     fs::create_dir(dir.path().join("train/dog")).unwrap();
-    assert_error(
-        load(dir.path(), &|_| ()),
-        &["class folder", "train/dog", "no images"],
-    );
+    assert_error(load(dir.path(), &|_| ()), &["class folder", "train/dog", "no images"]);
 
     let dir = small_tree("train", "valid");
     save(&grey(3, 2, 0), dir.path().join("valid/dog/x.png"));
-    assert_error(
-        load(dir.path(), &|_| ()),
-        &["valid/dog", "ant, cat", "found dog"],
-    );
+    assert_error(load(dir.path(), &|_| ()), &["valid/dog", "ant, cat", "found dog"]);
 
     let dir = small_tree("train", "elsewhere");
     assert_error(load(dir.path(), &|_| ()), &["validation images", "valid"]);
@@ -152,23 +133,14 @@ fn every_truncation_of_a_png_is_refused() {
 #[test]
 fn a_folder_of_something_else_is_described() {
     let dir = tempfile::tempdir().unwrap();
-    assert_error(
-        load(dir.path(), &|_| ()),
-        &["IDX files", "training", "an empty folder"],
-    );
+    assert_error(load(dir.path(), &|_| ()), &["IDX files", "training", "an empty folder"]);
     for i in 0..7 {
         fs::write(dir.path().join(format!("file{i}")), "x").unwrap();
     }
-    assert_error(
-        load(dir.path(), &|_| ()),
-        &["file0, file1", "file4 and 2 more"],
-    );
+    assert_error(load(dir.path(), &|_| ()), &["file0, file1", "file4 and 2 more"]);
     let missing = dir.path().join("missing");
     assert_error(load(&missing, &|_| ()), &["cannot read", "missing"]);
-    assert_error(
-        load(&dir.path().join("file0"), &|_| ()),
-        &["cannot read", "file0"],
-    );
+    assert_error(load(&dir.path().join("file0"), &|_| ()), &["cannot read", "file0"]);
 }
 
 #[test]
@@ -178,23 +150,14 @@ fn an_image_of_the_right_size_is_taken_as_it_is() {
     save(&grey(3, 2, 7), &path);
     assert_eq!(load_image(&path, [1, 2, 3]).unwrap(), [7, 8, 9, 10, 11, 12]);
     let plane = [7, 8, 9, 10, 11, 12];
-    assert_eq!(
-        load_image(&path, [3, 2, 3]).unwrap(),
-        [plane, plane, plane].concat()
-    );
+    assert_eq!(load_image(&path, [3, 2, 3]).unwrap(), [plane, plane, plane].concat());
 }
 
 #[test]
 fn colour_becomes_grey_as_in_pillow() {
     // Image.fromarray(rgb).convert("L") of these colours, Pillow 13.
-    let colours = [
-        [255, 0, 0],
-        [0, 255, 0],
-        [0, 0, 255],
-        [10, 200, 30],
-        [123, 45, 67],
-        [255, 255, 255],
-    ];
+    let colours =
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 200, 30], [123, 45, 67], [255, 255, 255]];
     let expected = [76, 150, 29, 124, 71, 255];
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.png");
@@ -209,17 +172,15 @@ fn colour_becomes_grey_as_in_pillow() {
 fn alpha_and_sixteen_bits_are_taken_in() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.png");
-    let image = ImageBuffer::from_fn(3, 1, |x, _| {
-        image::LumaA([200_u8, [0, 128, 255][x as usize]])
-    });
+    let image =
+        ImageBuffer::from_fn(3, 1, |x, _| image::LumaA([200_u8, [0, 128, 255][x as usize]]));
     save(&DynamicImage::ImageLumaA8(image), &path);
     assert_eq!(load_image(&path, [1, 1, 3]).unwrap(), [0, 100, 200]);
     let image = ImageBuffer::from_pixel(1, 1, image::Rgba([100_u8, 200, 50, 51]));
     save(&DynamicImage::ImageRgba8(image), &path);
     assert_eq!(load_image(&path, [3, 1, 1]).unwrap(), [20, 40, 10]);
-    let image = ImageBuffer::from_fn(3, 1, |x, _| {
-        image::Luma([[0_u16, 128 * 257, 65535][x as usize]])
-    });
+    let image =
+        ImageBuffer::from_fn(3, 1, |x, _| image::Luma([[0_u16, 128 * 257, 65535][x as usize]]));
     save(&DynamicImage::ImageLuma16(image), &path);
     assert_eq!(load_image(&path, [1, 1, 3]).unwrap(), [0, 128, 255]);
 }
@@ -234,10 +195,7 @@ fn resizing_skips_nothing() {
     save(&image.into(), &path);
     assert_eq!(load_image(&path, [1, 1, 4]).unwrap(), [0, 90, 30, 0]);
     // A colour image, all alike, stays as it is at any size.
-    save(
-        &RgbImage::from_pixel(31, 17, Rgb([9, 99, 199])).into(),
-        &path,
-    );
+    save(&RgbImage::from_pixel(31, 17, Rgb([9, 99, 199])).into(), &path);
     let expected = [vec![9; 35], vec![99; 35], vec![199; 35]].concat();
     assert_eq!(load_image(&path, [3, 5, 7]).unwrap(), expected);
 }
@@ -261,17 +219,8 @@ fn bad_images_and_shapes_are_refused() {
     fs::write(&path, bytes(100)).unwrap();
     assert_error(load_image(&path, [1, 2, 3]), &["x.png", "not a readable"]);
     save(&grey(3, 2, 0), &path);
-    for shape in [
-        [2, 2, 3],
-        [1, 0, 3],
-        [1, 2, 0],
-        [0, 2, 3],
-        [1, usize::MAX, 3],
-    ] {
-        assert_error(
-            load_image(&path, shape),
-            &["image shape", &format!("{shape:?}")],
-        );
+    for shape in [[2, 2, 3], [1, 0, 3], [1, 2, 0], [0, 2, 3], [1, usize::MAX, 3]] {
+        assert_error(load_image(&path, shape), &["image shape", &format!("{shape:?}")]);
     }
 }
 
@@ -287,8 +236,5 @@ fn a_small_file_cannot_claim_a_huge_image() {
     crc.update(&png[12..29]);
     png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     fs::write(&path, png).unwrap();
-    assert_error(
-        load_image(&path, [1, 2, 3]),
-        &["x.png", "not a readable", "limit"],
-    );
+    assert_error(load_image(&path, [1, 2, 3]), &["x.png", "not a readable", "limit"]);
 }

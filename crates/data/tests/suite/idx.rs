@@ -50,16 +50,10 @@ fn what_is_wrong_is_named() {
         file
     };
     assert_error(parse(&[]), &["magic number", "an empty file"]);
-    assert_error(
-        parse(b"\x89PNG\r\n"),
-        &["magic number", "00 00 08", "89 50 4e 47"],
-    );
+    assert_error(parse(b"\x89PNG\r\n"), &["magic number", "00 00 08", "89 50 4e 47"]);
     // Floats instead of bytes.
     assert_error(parse(&with(2, 0x0d)), &["magic number", "00 00 0d 03"]);
-    assert_error(
-        parse(&with(3, 0)),
-        &["number of dimensions", "1 to 8", "found 0"],
-    );
+    assert_error(parse(&with(3, 0)), &["number of dimensions", "1 to 8", "found 0"]);
     assert_error(parse(&with(3, 200)), &["number of dimensions", "found 200"]);
     assert_error(parse(&with(7, 9)), &["bytes of data", "54", "found 12"]);
     assert_error(parse(&with(7, 1)), &["bytes of data", "expected 6", "more"]);
@@ -78,14 +72,8 @@ fn a_header_alone_allocates_nothing() {
         file.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
         file
     };
-    assert_error(
-        parse(&header(&[1 << 31])),
-        &["bytes of data", "2147483648", "found 0"],
-    );
-    assert_error(
-        parse(&header(&[u32::MAX; 3])),
-        &["dimensions", "4294967295"],
-    );
+    assert_error(parse(&header(&[1 << 31])), &["bytes of data", "2147483648", "found 0"]);
+    assert_error(parse(&header(&[u32::MAX; 3])), &["dimensions", "4294967295"]);
     assert_error(parse(&header(&[(1 << 31) + 1])), &["dimensions", "at most"]);
 }
 
@@ -93,10 +81,7 @@ fn a_header_alone_allocates_nothing() {
 fn a_gzip_bomb_is_read_no_further_than_its_header_says() {
     let mut bomb = vec![0, 0, 8, 1, 0, 0, 0, 3];
     bomb.resize(64 << 20, 0);
-    assert_error(
-        parse(&gzip(&bomb)),
-        &["bytes of data", "expected 3", "more"],
-    );
+    assert_error(parse(&gzip(&bomb)), &["bytes of data", "expected 3", "more"]);
 }
 
 proptest! {
@@ -124,21 +109,12 @@ proptest! {
 fn writing_checks_its_argument() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
-    assert_error(
-        write_idx(&path, &array(&[2, 2], vec![1; 5])),
-        &["elements", "[2, 2]", "5"],
-    );
+    assert_error(write_idx(&path, &array(&[2, 2], vec![1; 5])), &["elements", "[2, 2]", "5"]);
     assert_error(write_idx(&path, &array(&[], vec![1])), &["shape", "1 to 8"]);
-    assert_error(
-        write_idx(&path, &array(&[1 << 32, 0], vec![])),
-        &["dimension", "2^32"],
-    );
+    assert_error(write_idx(&path, &array(&[1 << 32, 0], vec![])), &["dimension", "2^32"]);
     assert!(!path.exists());
     let nowhere = dir.path().join("no/such/folder");
-    assert_error(
-        write_idx(&nowhere, &array(&[1], vec![1])),
-        &["cannot write", "no/such"],
-    );
+    assert_error(write_idx(&nowhere, &array(&[1], vec![1])), &["cannot write", "no/such"]);
 }
 
 #[test]
@@ -152,23 +128,14 @@ fn mnists_four_files_load() {
     assert_eq!(splits.train.vocab(), ["0", "1", "2"]);
     assert_eq!(splits.train.labels(), [0, 1, 2, 0, 1, 2]);
     assert_eq!(splits.train.image(5), &bytes(36)[30..]);
-    assert_eq!(
-        calls.into_inner().unwrap(),
-        [Progress { done: 9, total: 9 }]
-    );
+    assert_eq!(calls.into_inner().unwrap(), [Progress { done: 9, total: 9 }]);
 
     // Gzip is told by its content, with and without the name.
     let path = dir.path().join(MNIST[0]);
     fs::write(&path, gzip(&fs::read(&path).unwrap())).unwrap();
-    assert_eq!(
-        load(dir.path(), &|_| ()).unwrap().train.image(5),
-        splits.train.image(5)
-    );
+    assert_eq!(load(dir.path(), &|_| ()).unwrap().train.image(5), splits.train.image(5));
     fs::rename(&path, dir.path().join(format!("{}.gz", MNIST[0]))).unwrap();
-    assert_eq!(
-        load(dir.path(), &|_| ()).unwrap().train.image(5),
-        splits.train.image(5)
-    );
+    assert_eq!(load(dir.path(), &|_| ()).unwrap().train.image(5), splits.train.image(5));
 }
 
 /// Loads the small set after one file has been replaced.
@@ -196,21 +163,9 @@ fn contradictions_between_the_files_are_refused() {
             Some(labels(&[0, 1, 2, 0, 1])),
             &["train-labels", "number of labels", "expected 6", "found 5"],
         ),
-        (
-            MNIST[1],
-            Some(array(&[6, 1], vec![0; 6])),
-            &["train-labels", "1 dimension", "[6, 1]"],
-        ),
-        (
-            MNIST[0],
-            Some(array(&[6, 6], bytes(36))),
-            &["train-images", "3 dimensions", "[6, 6]"],
-        ),
-        (
-            MNIST[0],
-            Some(array(&[6, 0, 3], vec![])),
-            &["image shape", "[1, 0, 3]"],
-        ),
+        (MNIST[1], Some(array(&[6, 1], vec![0; 6])), &["train-labels", "1 dimension", "[6, 1]"]),
+        (MNIST[0], Some(array(&[6, 6], bytes(36))), &["train-images", "3 dimensions", "[6, 6]"]),
+        (MNIST[0], Some(array(&[6, 0, 3], vec![])), &["image shape", "[1, 0, 3]"]),
         (
             MNIST[2],
             Some(array(&[3, 3, 2], bytes(18))),
@@ -221,16 +176,8 @@ fn contradictions_between_the_files_are_refused() {
             Some(labels(&[0, 1, 3])),
             &["t10k-labels", "label of image 2", "below 3", "found 3"],
         ),
-        (
-            MNIST[1],
-            Some(labels(&[0, 2, 2, 0, 2, 2])),
-            &["no image of class \"1\""],
-        ),
-        (
-            MNIST[1],
-            Some(labels(&[0, 1, 2, 0, 1, 77])),
-            &["no image of class \"3\""],
-        ),
+        (MNIST[1], Some(labels(&[0, 2, 2, 0, 2, 2])), &["no image of class \"1\""]),
+        (MNIST[1], Some(labels(&[0, 1, 2, 0, 1, 77])), &["no image of class \"3\""]),
     ];
     for (name, content, parts) in cases {
         assert_error(load_with(name, content.as_ref()), parts);

@@ -12,10 +12,7 @@ fn collect(loader: &DataLoader, epoch: u64) -> Vec<Batch> {
 }
 
 fn indices(loader: &DataLoader, epoch: u64) -> Vec<usize> {
-    collect(loader, epoch)
-        .into_iter()
-        .flat_map(|b| b.indices)
-        .collect()
+    collect(loader, epoch).into_iter().flat_map(|b| b.indices).collect()
 }
 
 fn vocab(names: &[&str]) -> Vec<String> {
@@ -27,27 +24,15 @@ fn data_sets_check_their_parts() {
     let new = |pixels: usize, shape, labels: &[u32], names: &[&str]| {
         Dataset::new(bytes(pixels), shape, labels.to_vec(), vocab(names))
     };
-    assert_error(
-        new(11, [1, 2, 3], &[0, 0], &["a"]),
-        &["pixels", "2 images of 1x2x3", "11"],
-    );
-    assert_error(
-        new(0, [1, 0, 3], &[0, 0], &["a"]),
-        &["image shape", "[1, 0, 3]"],
-    );
+    assert_error(new(11, [1, 2, 3], &[0, 0], &["a"]), &["pixels", "2 images of 1x2x3", "11"]);
+    assert_error(new(0, [1, 0, 3], &[0, 0], &["a"]), &["image shape", "[1, 0, 3]"]);
     assert_error(new(0, [usize::MAX, 2, 3], &[], &["a"]), &["image shape"]);
-    assert_error(
-        new(4, [1, 2, 2], &[usize::MAX as u32], &["a"]),
-        &["label 4294967295 of image 0"],
-    );
+    assert_error(new(4, [1, 2, 2], &[usize::MAX as u32], &["a"]), &["label 4294967295 of image 0"]);
     assert_error(
         new(2, [1, 1, 1], &[0, 2], &["a", "b"]),
         &["labels", "2 classes", "label 2 of image 1"],
     );
-    assert_error(
-        new(1, [1, 1, 1], &[0], &["a", "b", "a"]),
-        &["vocabulary", "\"a\"", "index 2"],
-    );
+    assert_error(new(1, [1, 1, 1], &[0], &["a", "b", "a"]), &["vocabulary", "\"a\"", "index 2"]);
     assert!(new(0, [3, 1, 2], &[], &[]).unwrap().is_empty());
 }
 
@@ -80,10 +65,7 @@ fn random_split_shares_the_images_out() {
         (2..6).any(|seed| pixels(&data.random_split(0.3, seed).unwrap().1) != pixels(&valid));
     assert!(differs);
     for fraction in [-0.1, 1.1, f64::NAN] {
-        assert_error(
-            data.random_split(fraction, 1),
-            &["valid_fraction", &fraction.to_string()],
-        );
+        assert_error(data.random_split(fraction, 1), &["valid_fraction", &fraction.to_string()]);
     }
 }
 
@@ -92,29 +74,14 @@ fn splits_must_fit_each_other() {
     let data = dataset(6, [1, 2, 3]);
     let none = dataset(0, [1, 2, 3]);
     assert!(Splits::new(data.clone(), dataset(1, [1, 2, 3])).is_ok());
-    assert_error(
-        Splits::new(data.clone(), none.clone()),
-        &["the validation set", "no images"],
-    );
-    assert_error(
-        Splits::new(none, data.clone()),
-        &["the training set", "no images"],
-    );
-    assert_error(
-        Splits::new(data.clone(), dataset(6, [1, 3, 2])),
-        &["image shape", "[1, 3, 2]"],
-    );
+    assert_error(Splits::new(data.clone(), none.clone()), &["the validation set", "no images"]);
+    assert_error(Splits::new(none, data.clone()), &["the training set", "no images"]);
+    assert_error(Splits::new(data.clone(), dataset(6, [1, 3, 2])), &["image shape", "[1, 3, 2]"]);
     // Class c has no image in training.
-    assert_error(
-        Splits::new(dataset(2, [1, 2, 3]), data.clone()),
-        &["class \"c\"", "a, b, c"],
-    );
+    assert_error(Splits::new(dataset(2, [1, 2, 3]), data.clone()), &["class \"c\"", "a, b, c"]);
     let other = Dataset::new(bytes(6), [1, 2, 3], vec![0], vocab(&["x"])).unwrap();
     assert_error(Splits::new(data.clone(), other), &["vocabulary", "\"x\""]);
-    let splits = Splits::new(data.clone(), data)
-        .unwrap()
-        .with_labels(&["b"])
-        .unwrap();
+    let splits = Splits::new(data.clone(), data).unwrap().with_labels(&["b"]).unwrap();
     assert_eq!((splits.train.len(), splits.valid.len()), (2, 2));
 }
 
@@ -167,19 +134,13 @@ fn normalize_of_one_batch_is_that_of_the_batch() {
 
 #[test]
 fn decode_undoes_apply_for_every_byte() {
-    let normalize = Normalize {
-        mean: vec![0.13, 0.9],
-        std: vec![0.31, 0.007],
-    };
+    let normalize = Normalize { mean: vec![0.13, 0.9], std: vec![0.31, 0.007] };
     let image: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
     let values = normalize.apply(&image).unwrap();
     assert_eq!(values[3], (3.0 / 255.0 - 0.13) / 0.31);
     assert_eq!(values[256], (1.0 - 0.9) / 0.007);
     assert_eq!(normalize.decode(&values).unwrap(), image);
-    assert_eq!(
-        normalize.decode(&[1e9, f32::NEG_INFINITY]).unwrap(),
-        [255, 0]
-    );
+    assert_eq!(normalize.decode(&[1e9, f32::NEG_INFINITY]).unwrap(), [255, 0]);
     assert!(normalize.apply(&[]).unwrap().is_empty());
     assert_error(normalize.apply(&[1, 2, 3]), &["2 channels", "found 3"]);
 }
@@ -195,14 +156,8 @@ fn invalid_normalisation_is_refused() {
         (&[0.0], &[1.0, 1.0, f32::INFINITY], "inf"),
     ];
     for (mean, std, part) in cases {
-        let normalize = Normalize {
-            mean: mean.to_vec(),
-            std: std.to_vec(),
-        };
-        let config = LoaderConfig {
-            normalize,
-            ..Default::default()
-        };
+        let normalize = Normalize { mean: mean.to_vec(), std: std.to_vec() };
+        let config = LoaderConfig { normalize, ..Default::default() };
         assert_error(DataLoader::new(dataset(5, [3, 2, 2]), config), &[part]);
     }
 }
@@ -256,17 +211,10 @@ proptest! {
 #[test]
 fn batch_counts_of_mnist() {
     let data = Dataset::new(vec![0; 60_000], [1, 1, 1], vec![0; 60_000], vocab(&["x"])).unwrap();
-    for (batch_size, drop_last, batches) in [
-        (64, true, 937),
-        (512, true, 117),
-        (64, false, 938),
-        (60_000, true, 1),
-    ] {
-        let config = LoaderConfig {
-            batch_size,
-            drop_last,
-            ..Default::default()
-        };
+    for (batch_size, drop_last, batches) in
+        [(64, true, 937), (512, true, 117), (64, false, 938), (60_000, true, 1)]
+    {
+        let config = LoaderConfig { batch_size, drop_last, ..Default::default() };
         let loader = DataLoader::new(data.clone(), config).unwrap();
         assert_eq!(loader.batches(), batches);
         assert_eq!(loader.epoch(0).count(), batches);
@@ -276,13 +224,8 @@ fn batch_counts_of_mnist() {
 #[test]
 fn the_order_depends_on_seed_and_epoch_alone() {
     let loader = |seed, prefetch| {
-        let config = LoaderConfig {
-            batch_size: 7,
-            shuffle: true,
-            seed,
-            prefetch,
-            ..Default::default()
-        };
+        let config =
+            LoaderConfig { batch_size: 7, shuffle: true, seed, prefetch, ..Default::default() };
         DataLoader::new(dataset(100, [1, 2, 2]), config).unwrap()
     };
     let here = loader(1, false);
@@ -300,11 +243,7 @@ fn the_order_depends_on_seed_and_epoch_alone() {
 
 #[test]
 fn recycled_memory_is_reused_and_leaves_no_trace() {
-    let config = LoaderConfig {
-        batch_size: 8,
-        prefetch: false,
-        ..Default::default()
-    };
+    let config = LoaderConfig { batch_size: 8, prefetch: false, ..Default::default() };
     let loader = DataLoader::new(dataset(20, [1, 3, 3]), config).unwrap();
     let expected = collect(&loader, 0);
     let mut epoch = loader.epoch(0);
@@ -319,19 +258,12 @@ fn recycled_memory_is_reused_and_leaves_no_trace() {
     assert_eq!(batches, expected);
     assert!(addresses.iter().all(|&a| a == addresses[0]));
     // The next epoch goes on with the same memory.
-    assert_eq!(
-        loader.epoch(1).next().unwrap().unwrap().values.as_ptr(),
-        addresses[0]
-    );
+    assert_eq!(loader.epoch(1).next().unwrap().unwrap().values.as_ptr(), addresses[0]);
 }
 
 #[test]
 fn recycling_while_prefetching_changes_nothing() {
-    let config = LoaderConfig {
-        batch_size: 8,
-        shuffle: true,
-        ..Default::default()
-    };
+    let config = LoaderConfig { batch_size: 8, shuffle: true, ..Default::default() };
     let loader = DataLoader::new(dataset(100, [2, 3, 3]), config).unwrap();
     for number in 0..3 {
         let expected = collect(&loader, number);
@@ -347,10 +279,7 @@ fn recycling_while_prefetching_changes_nothing() {
 
 #[test]
 fn an_epoch_can_be_left_early() {
-    let config = LoaderConfig {
-        batch_size: 1,
-        ..Default::default()
-    };
+    let config = LoaderConfig { batch_size: 1, ..Default::default() };
     let loader = DataLoader::new(dataset(1000, [1, 1, 1]), config).unwrap();
     for _ in 0..50 {
         assert_eq!(loader.epoch(0).next().unwrap().unwrap().indices, [0]);
@@ -360,11 +289,7 @@ fn an_epoch_can_be_left_early() {
 #[test]
 fn batch_sizes_are_checked() {
     let new = |batch_size, drop_last| {
-        let config = LoaderConfig {
-            batch_size,
-            drop_last,
-            ..Default::default()
-        };
+        let config = LoaderConfig { batch_size, drop_last, ..Default::default() };
         DataLoader::new(dataset(5, [1, 1, 1]), config)
     };
     assert_error(new(0, false), &["batch_size is 0", "at least 1"]);
@@ -376,10 +301,7 @@ fn batch_sizes_are_checked() {
 #[test]
 fn loaders_train_shuffled_and_validate_in_order() {
     let splits = Splits::new(dataset(10, [1, 2, 2]), dataset(5, [1, 2, 2])).unwrap();
-    let config = LoadersConfig {
-        batch_size: 3,
-        ..Default::default()
-    };
+    let config = LoadersConfig { batch_size: 3, ..Default::default() };
     let loaders = DataLoaders::new(&splits, &config).unwrap();
     assert_eq!((loaders.train.batches(), loaders.valid.batches()), (3, 2));
     assert_eq!(indices(&loaders.valid, 1), [0, 1, 2, 3, 4]);
@@ -388,19 +310,9 @@ fn loaders_train_shuffled_and_validate_in_order() {
         assert_eq!(loader.config().normalize, Normalize::of(&splits.train));
         assert_eq!(loader.config().format, MemoryFormat::BatchLast);
     }
-    let config = LoadersConfig {
-        normalize: Some(Normalize::default()),
-        batch_size: 3,
-        ..config
-    };
+    let config = LoadersConfig { normalize: Some(Normalize::default()), batch_size: 3, ..config };
     let loaders = DataLoaders::new(&splits, &config).unwrap();
     assert_eq!(loaders.valid.config().normalize, Normalize::default());
-    let config = LoadersConfig {
-        batch_size: 11,
-        ..config
-    };
-    assert_error(
-        DataLoaders::new(&splits, &config),
-        &["batch_size is 11", "10 images"],
-    );
+    let config = LoadersConfig { batch_size: 11, ..config };
+    assert_error(DataLoaders::new(&splits, &config), &["batch_size is 11", "10 images"]);
 }

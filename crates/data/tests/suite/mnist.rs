@@ -19,8 +19,5 @@ fn mnist_is_what_it_is_known_to_be() {
     assert!((normalize.mean[0] - 0.1307).abs() < 5e-5);
     assert!((normalize.std[0] - 0.3081).abs() < 5e-5);
     let two = splits.with_labels(&["3", "7"]).unwrap();
-    assert_eq!(
-        (two.train.len(), two.valid.len()),
-        (6131 + 6265, 1010 + 1028)
-    );
+    assert_eq!((two.train.len(), two.valid.len()), (6131 + 6265, 1010 + 1028));
 }

@@ -96,13 +96,11 @@ impl Vector for F32x16 {
     fn copysign(self, sign: Self) -> Self {
         // Truth table 0xD8: the third operand's bit where it is set in the mask, else the first's.
         const PICK: i32 = 0xD8;
-        Self(intrinsic!(_mm512_castsi512_ps(
-            _mm512_ternarylogic_epi32::<PICK>(
-                _mm512_castps_si512(self.0),
-                _mm512_castps_si512(sign.0),
-                _mm512_set1_epi32(i32::MIN),
-            )
-        )))
+        Self(intrinsic!(_mm512_castsi512_ps(_mm512_ternarylogic_epi32::<PICK>(
+            _mm512_castps_si512(self.0),
+            _mm512_castps_si512(sign.0),
+            _mm512_set1_epi32(i32::MIN),
+        ))))
     }
 
     #[inline(always)]
@@ -113,9 +111,10 @@ impl Vector for F32x16 {
 
     #[inline(always)]
     fn pow2(self) -> Self {
-        Self(intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(
-            _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127))
-        ))))
+        Self(intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
+            _mm512_cvtps_epi32(self.0),
+            _mm512_set1_epi32(127)
+        )))))
     }
 
     #[inline(always)]

@@ -90,12 +90,7 @@ impl fmt::Display for IsaError {
         } else {
             "there is no instruction set"
         };
-        write!(
-            f,
-            "TOPEDGE_ISA: {problem} `{}`; it has {}",
-            self.name,
-            have.join(", ")
-        )
+        write!(f, "TOPEDGE_ISA: {problem} `{}`; it has {}", self.name, have.join(", "))
     }
 }
 
@@ -108,9 +103,7 @@ thread_local! {
 impl Isa {
     /// Those this machine has, best first; the portable one is always there.
     pub fn available() -> impl Iterator<Item = Isa> {
-        ALL.iter()
-            .filter(|kind| kind.detected())
-            .map(|&kind| Isa(kind))
+        ALL.iter().filter(|kind| kind.detected()).map(|&kind| Isa(kind))
     }
 
     /// The one called `name`.
@@ -121,9 +114,7 @@ impl Isa {
     pub fn by_name(name: &str) -> Result<Isa, IsaError> {
         Isa::available()
             .find(|isa| isa.name() == name)
-            .ok_or_else(|| IsaError {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| IsaError { name: name.to_owned() })
     }
 
     /// The default of this process: what `TOPEDGE_ISA` names, or else the best. Read once.
@@ -136,9 +127,7 @@ impl Isa {
         DEFAULT
             .get_or_init(|| match std::env::var_os("TOPEDGE_ISA") {
                 Some(name) => Isa::by_name(&name.to_string_lossy()),
-                None => Ok(Isa::available()
-                    .next()
-                    .expect("the portable one is always there")),
+                None => Ok(Isa::available().next().expect("the portable one is always there")),
             })
             .clone()
     }

@@ -14,12 +14,7 @@ use crate::view::TensorRef;
 /// If `db` does not have one number for each channel of `dy`.
 pub fn backward_bias<T: Element>(dy: TensorRef<'_, T>, db: &mut [T]) -> Result<()> {
     let [batch, channels, height, width] = dy.shape();
-    check_len(
-        "conv2d backward to bias",
-        "the bias's gradient",
-        channels,
-        db.len(),
-    )?;
+    check_len("conv2d backward to bias", "the bias's gradient", channels, db.len())?;
     let isa = Isa::current();
     let to = SharedMut::new(db.as_mut_ptr());
     parallel::for_each(channels, batch * channels * height * width, |channel| {

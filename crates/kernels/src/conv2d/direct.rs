@@ -49,15 +49,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
             let first = job * job_tiles;
             let tiles = [first, tiles.min(first + job_tiles)];
             scratch::with(depth * nr, |rows: &mut [T]| {
-                T::run(
-                    isa,
-                    Tiles {
-                        conv,
-                        weight,
-                        tiles,
-                        rows,
-                    },
-                );
+                T::run(isa, Tiles { conv, weight, tiles, rows });
             });
         });
     });
@@ -122,16 +114,11 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             };
             for row in (0..conv.rows).step_by(V::MR) {
                 let weight = self.weight[row * conv.depth()..].as_ptr();
-                let mut pairs = [Pair {
-                    a: weight,
-                    b: weight,
-                }; MAX_TAPS];
+                let mut pairs = [Pair { a: weight, b: weight }; MAX_TAPS];
                 for (index, (pair, hit)) in pairs.iter_mut().zip(hits.get()).enumerate() {
                     pair.a = weight.wrapping_add(hit.tap * conv.channels * V::MR);
                     pair.b = if copy {
-                        self.rows
-                            .as_ptr()
-                            .wrapping_add(index * conv.channels * V::NR)
+                        self.rows.as_ptr().wrapping_add(index * conv.channels * V::NR)
                     } else {
                         conv.source.pointer.wrapping_add(hit.offset + image)
                     };
@@ -144,10 +131,7 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
                     vectors: images.div_ceil(V::LANES),
                 };
                 let panel = Panel {
-                    c: conv
-                        .target
-                        .pointer
-                        .wrapping_add(row * conv.target.strides[1]),
+                    c: conv.target.pointer.wrapping_add(row * conv.target.strides[1]),
                     row_stride: conv.target.strides[1],
                     place: Place::Contiguous(offset),
                     columns: images,
@@ -176,10 +160,7 @@ struct Hits {
 
 impl Default for Hits {
     fn default() -> Self {
-        Self {
-            hits: [Hit::default(); MAX_TAPS],
-            len: 0,
-        }
+        Self { hits: [Hit::default(); MAX_TAPS], len: 0 }
     }
 }
 

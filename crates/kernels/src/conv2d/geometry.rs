@@ -25,12 +25,7 @@ pub struct Conv2dConfig {
 
 impl Default for Conv2dConfig {
     fn default() -> Self {
-        Self {
-            stride: [1, 1],
-            padding: [0, 0],
-            dilation: [1, 1],
-            groups: 1,
-        }
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
     }
 }
 
@@ -75,18 +70,9 @@ pub(crate) fn window_positions(
     [size, kernel]: [usize; 2],
     [stride, padding, dilation]: [usize; 3],
 ) -> Result<usize> {
-    for (what, value) in [
-        ("kernel", kernel),
-        ("stride", stride),
-        ("dilation", dilation),
-    ] {
+    for (what, value) in [("kernel", kernel), ("stride", stride), ("dilation", dilation)] {
         if value == 0 {
-            return Err(ShapeError::new(
-                op,
-                format!("{what} along {axis}"),
-                "at least 1",
-                0,
-            ));
+            return Err(ShapeError::new(op, format!("{what} along {axis}"), "at least 1", 0));
         }
     }
     let overflow = || {
@@ -95,15 +81,10 @@ pub(crate) fn window_positions(
         ShapeError::new(op, what, "a size that fits in isize", got)
     };
     let fits = |value: usize| isize::try_from(value).is_ok().then_some(value);
-    let padded = padding
-        .checked_mul(2)
-        .and_then(|both| both.checked_add(size))
-        .and_then(fits);
+    let padded = padding.checked_mul(2).and_then(|both| both.checked_add(size)).and_then(fits);
     let padded = padded.ok_or_else(overflow)?;
-    let span = (kernel - 1)
-        .checked_mul(dilation)
-        .and_then(|last| last.checked_add(1))
-        .and_then(fits);
+    let span =
+        (kernel - 1).checked_mul(dilation).and_then(|last| last.checked_add(1)).and_then(fits);
     let span = span.ok_or_else(overflow)?;
     if stride > isize::MAX as usize {
         return Err(overflow());
@@ -142,12 +123,7 @@ impl Geometry {
             let what = format!(
                 "weight axis 1 (in_channels / groups) of weight {weight:?} for input {input:?}"
             );
-            return Err(ShapeError::new(
-                op,
-                what,
-                in_channels / groups,
-                group_channels,
-            ));
+            return Err(ShapeError::new(op, what, in_channels / groups, group_channels));
         }
         let (in_size, kernel) = ([height, width], [kernel_height, kernel_width]);
         let mut out_size = [0; 2];
@@ -156,30 +132,13 @@ impl Geometry {
                 op,
                 AXES[axis],
                 [in_size[axis], kernel[axis]],
-                [
-                    config.stride[axis],
-                    config.padding[axis],
-                    config.dilation[axis],
-                ],
+                [config.stride[axis], config.padding[axis], config.dilation[axis]],
             )?;
         }
-        let geometry = Self {
-            batch,
-            in_channels,
-            in_size,
-            out_channels,
-            out_size,
-            kernel,
-            config: *config,
-        };
-        for (what, shape) in [
-            ("input", input),
-            ("weight", weight),
-            ("output", geometry.output()),
-        ] {
-            let elements = shape
-                .iter()
-                .try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
+        let geometry =
+            Self { batch, in_channels, in_size, out_channels, out_size, kernel, config: *config };
+        for (what, shape) in [("input", input), ("weight", weight), ("output", geometry.output())] {
+            let elements = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
             if elements.is_none_or(|n| n > isize::MAX as usize / 8) {
                 let expected = "a number of elements that fits in memory";
                 let what = format!("{what} shape");
@@ -191,12 +150,7 @@ impl Geometry {
 
     /// `[batch, out_channels, out_height, out_width]`
     pub(crate) fn output(&self) -> [usize; 4] {
-        [
-            self.batch,
-            self.out_channels,
-            self.out_size[0],
-            self.out_size[1],
-        ]
+        [self.batch, self.out_channels, self.out_size[0], self.out_size[1]]
     }
 
     /// Taps of the kernel: `kernel_height * kernel_width`.
@@ -217,12 +171,7 @@ impl Geometry {
     /// Where along `axis` the input that `out` sees through `tap` lies; outside `0..size` it is
     /// padding.
     pub(crate) fn input_at(&self, axis: usize, out: usize, tap: usize) -> isize {
-        let Conv2dConfig {
-            stride,
-            padding,
-            dilation,
-            ..
-        } = self.config;
+        let Conv2dConfig { stride, padding, dilation, .. } = self.config;
         (out * stride[axis] + tap * dilation[axis]) as isize - padding[axis] as isize
     }
 
@@ -237,12 +186,7 @@ impl Geometry {
             return Ok(());
         }
         let (expected, got) = (format!("{expected:?}"), format!("{got:?}"));
-        Err(ShapeError::new(
-            op,
-            format!("shape of {what}"),
-            expected,
-            got,
-        ))
+        Err(ShapeError::new(op, format!("shape of {what}"), expected, got))
     }
 }
 
@@ -252,11 +196,7 @@ mod tests {
 
     #[test]
     fn sizes_of_the_classic_ladder() {
-        let config = Conv2dConfig {
-            stride: [2, 2],
-            padding: [1, 1],
-            ..Default::default()
-        };
+        let config = Conv2dConfig { stride: [2, 2], padding: [1, 1], ..Default::default() };
         let mut size = 28;
         let mut seen = vec![];
         for _ in 0..5 {
@@ -268,12 +208,7 @@ mod tests {
 
     #[test]
     fn dilation_and_axes_apart() {
-        let config = Conv2dConfig {
-            stride: [1, 3],
-            padding: [2, 0],
-            dilation: [3, 1],
-            groups: 2,
-        };
+        let config = Conv2dConfig { stride: [1, 3], padding: [2, 0], dilation: [3, 1], groups: 2 };
         let out = output_shape([5, 4, 9, 11], [6, 2, 3, 2], &config).unwrap();
         assert_eq!(out, [5, 6, 7, 4]);
     }
@@ -294,21 +229,12 @@ mod tests {
             "conv2d: kernel along width (dilation * (kernel - 1) + 1): expected at most the padded \
              size, 2, got 3"
         );
-        let zero = Conv2dConfig {
-            stride: [1, 0],
-            ..config
-        };
+        let zero = Conv2dConfig { stride: [1, 0], ..config };
         assert!(message([2, 3, 8, 8], [4, 3, 3, 3], &zero).contains("stride along width"));
-        let huge = Conv2dConfig {
-            padding: [usize::MAX / 2, 0],
-            ..config
-        };
+        let huge = Conv2dConfig { padding: [usize::MAX / 2, 0], ..config };
         assert!(message([2, 3, 8, 8], [4, 3, 3, 3], &huge).contains("height"));
         assert!(message([usize::MAX, 3, 8, 8], [4, 3, 3, 3], &config).contains("memory"));
-        let groups = Conv2dConfig {
-            groups: 2,
-            ..config
-        };
+        let groups = Conv2dConfig { groups: 2, ..config };
         assert!(message([2, 3, 8, 8], [4, 3, 3, 3], &groups).contains("multiple of groups, 2"));
     }
 }

@@ -137,9 +137,8 @@ pub fn col2im<T: Element>(
                 let Some(place) = place else { return };
                 // SAFETY: as above; row and column are inside the view of the columns.
                 unsafe {
-                    *to.get().add(place) += *columns
-                        .as_ptr()
-                        .add(row * row_stride + column * column_stride);
+                    *to.get().add(place) +=
+                        *columns.as_ptr().add(row * row_stride + column * column_stride);
                 }
             });
         }

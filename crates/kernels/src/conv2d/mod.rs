@@ -63,9 +63,7 @@ pub fn forward<T: Element>(
     }
     let isa = Isa::current();
     // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
-    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe {
-        path::taps(isa, conv)
-    });
+    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe { path::taps(isa, conv) });
     Ok(())
 }
 
@@ -85,9 +83,7 @@ pub fn backward_input<T: Element>(
     Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
     let isa = Isa::current();
     // SAFETY: the views hold the shapes that the geometry was made of, and `dx` is ours alone.
-    taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe {
-        path::taps(isa, conv)
-    });
+    taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe { path::taps(isa, conv) });
     Ok(())
 }
 

@@ -23,10 +23,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
         c: conv.target.pointer,
         row_stride: conv.target.strides[1],
         columns: TargetColumns(columns, conv.target.strides),
-        finish: Finish {
-            beta: T::ZERO,
-            bias: conv.bias,
-        },
+        finish: Finish { beta: T::ZERO, bias: conv.bias },
     };
     // SAFETY: rows are the target's channels and columns its places: the caller's duty.
     unsafe { blocked::run(isa, size, &Weight(conv), &Im2col { conv, columns }, &output) }
@@ -54,11 +51,7 @@ struct Segment {
 impl Columns {
     fn new<T>(conv: &TapConv<'_, T>) -> Self {
         let strides = conv.target.strides;
-        Self {
-            batch: conv.batch,
-            grid: conv.grid,
-            batch_last: strides[0] < strides[3],
-        }
+        Self { batch: conv.batch, grid: conv.grid, batch_last: strides[0] < strides[3] }
     }
 
     /// Cuts the columns from `j0` on into segments, and says how many there are.
@@ -75,12 +68,7 @@ impl Columns {
             let place = [position / width, position % width];
             let at = if self.batch_last { image } else { place[1] };
             let some = (run - at).min(columns - first);
-            segments[count] = Segment {
-                first,
-                columns: some,
-                image,
-                place,
-            };
+            segments[count] = Segment { first, columns: some, image, place };
             count += 1;
             first += some;
             if self.batch_last {
@@ -106,18 +94,9 @@ impl ColumnOffsets for TargetColumns {
         let mut segments = [Segment::default(); MAX_NR];
         let count = columns.segments(j0, offsets.len(), &mut segments);
         for segment in &segments[..count] {
-            let Segment {
-                first,
-                columns: some,
-                image,
-                place,
-            } = *segment;
+            let Segment { first, columns: some, image, place } = *segment;
             let offset = image * strides[0] + place[0] * strides[2] + place[1] * strides[3];
-            let step = if columns.batch_last {
-                strides[0]
-            } else {
-                strides[3]
-            };
+            let step = if columns.batch_last { strides[0] } else { strides[3] };
             for (j, to) in offsets[first..first + some].iter_mut().enumerate() {
                 *to = offset + j * step;
             }
@@ -144,11 +123,8 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
             for i in 0..V::MR {
                 // SAFETY: rows, channels and taps are the weight's; `to` is the caller's duty.
                 unsafe {
-                    *to.add(k * V::MR + i) = if i < rows {
-                        *conv.weight.add(offset + i * row_stride)
-                    } else {
-                        T::ZERO
-                    };
+                    *to.add(k * V::MR + i) =
+                        if i < rows { *conv.weight.add(offset + i * row_stride) } else { T::ZERO };
                 }
             }
         }
@@ -210,42 +186,17 @@ impl Runs {
     fn of<T>(matrix: &Im2col<'_, '_, T>, segments: &[Segment], tap: &Tap) -> Self {
         let (conv, batch_last) = (matrix.conv, matrix.columns.batch_last);
         let Source { size, strides, .. } = conv.source;
-        let step = if batch_last {
-            strides[0]
-        } else {
-            strides[3] * conv.step[1]
-        };
-        let mut runs = Self {
-            runs: [Run::default(); MAX_NR],
-            len: 0,
-            step,
-            columns: 0,
-        };
+        let step = if batch_last { strides[0] } else { strides[3] * conv.step[1] };
+        let mut runs = Self { runs: [Run::default(); MAX_NR], len: 0, step, columns: 0 };
         for segment in segments {
-            let Segment {
-                mut first,
-                mut columns,
-                image,
-                mut place,
-            } = *segment;
+            let Segment { mut first, mut columns, image, mut place } = *segment;
             if !batch_last {
                 // The part of the row from where the tap hits: it begins at the first place whose
                 // column in the source is not negative, and ends before the first beyond the width.
-                let (step, at) = (
-                    conv.step[1],
-                    (place[1] * conv.step[1]) as isize + tap.shift[1],
-                );
-                let before = if at < 0 {
-                    at.unsigned_abs().div_ceil(step)
-                } else {
-                    0
-                };
+                let (step, at) = (conv.step[1], (place[1] * conv.step[1]) as isize + tap.shift[1]);
+                let before = if at < 0 { at.unsigned_abs().div_ceil(step) } else { 0 };
                 let room = size[1] as isize - at;
-                let end = if room > 0 {
-                    (room as usize).div_ceil(step)
-                } else {
-                    0
-                };
+                let end = if room > 0 { (room as usize).div_ceil(step) } else { 0 };
                 let end = end.min(columns);
                 if before >= end {
                     continue;
@@ -256,11 +207,7 @@ impl Runs {
                 continue;
             };
             runs.columns += columns;
-            runs.runs[runs.len] = Run {
-                first,
-                columns,
-                offset: image * strides[0] + offset,
-            };
+            runs.runs[runs.len] = Run { first, columns, offset: image * strides[0] + offset };
             runs.len += 1;
         }
         runs

@@ -24,12 +24,10 @@ const DIRECT_WEIGHTS: usize = 1 << 16;
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
 pub(super) unsafe fn taps<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
-    // SAFETY (both): the caller's duty, passed on.
-    if direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH {
-        unsafe { direct::run(isa, conv) }
-    } else {
-        unsafe { packed::run(isa, conv) }
-    }
+    let direct = direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH;
+    let run = if direct { direct::run } else { packed::run };
+    // SAFETY: the caller's duty, passed on.
+    unsafe { run(isa, conv) };
 }
 
 /// Computes the gradient of the weight.

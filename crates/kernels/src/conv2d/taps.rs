@@ -142,10 +142,7 @@ fn phase_taps(
     phase: usize,
 ) -> impl Iterator<Item = (usize, isize)> {
     let stride = geometry.config.stride[axis] as isize;
-    let (padding, dilation) = (
-        geometry.config.padding[axis],
-        geometry.config.dilation[axis],
-    );
+    let (padding, dilation) = (geometry.config.padding[axis], geometry.config.dilation[axis]);
     (0..geometry.kernel[axis]).filter_map(move |tap| {
         let distance = (phase + padding) as isize - (tap * dilation) as isize;
         (distance % stride == 0).then_some((tap, distance / stride))
@@ -176,10 +173,8 @@ pub(super) fn backward_input<T: Element>(
                 }
             }
             let origin = phase_h * strides[2] + phase_w * strides[3];
-            let grid = [
-                (height - phase_h).div_ceil(stride[0]),
-                (width - phase_w).div_ceil(stride[1]),
-            ];
+            let grid =
+                [(height - phase_h).div_ceil(stride[0]), (width - phase_w).div_ceil(stride[1])];
             for group in 0..geometry.config.groups {
                 let first = group * channels;
                 run(&TapConv {

@@ -38,12 +38,7 @@ lanes!(ReluBackward, 2 -> 1, cost 1, |[y, dy], _| {
 ///
 /// If the lengths differ.
 pub fn relu_backward<T: Element>(y: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each(
-        "relu_backward",
-        ReluBackward,
-        [("y", y), ("dy", dy)],
-        [("dx", dx)],
-    )
+    each("relu_backward", ReluBackward, [("y", y), ("dy", dy)], [("dx", dx)])
 }
 
 lanes!(LeakyRelu { slope }, 1 -> 1, cost 1, |[x], _| {
@@ -70,12 +65,7 @@ lanes!(LeakyReluBackward { slope }, 2 -> 1, cost 1, |[x, dy], _| {
 /// If the lengths differ.
 pub fn leaky_relu_backward<T: Element>(x: &[T], slope: T, dy: &[T], dx: &mut [T]) -> Result<()> {
     let lanes = LeakyReluBackward { slope };
-    each(
-        "leaky_relu_backward",
-        lanes,
-        [("x", x), ("dy", dy)],
-        [("dx", dx)],
-    )
+    each("leaky_relu_backward", lanes, [("x", x), ("dy", dy)], [("dx", dx)])
 }
 
 lanes!(Sigmoid, 1 -> 1, cost 4, |[x], _| [x.sigmoid()]);
@@ -99,12 +89,7 @@ lanes!(SigmoidBackward, 2 -> 1, cost 1, |[y, dy], _| {
 ///
 /// If the lengths differ.
 pub fn sigmoid_backward<T: Element>(y: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each(
-        "sigmoid_backward",
-        SigmoidBackward,
-        [("y", y), ("dy", dy)],
-        [("dx", dx)],
-    )
+    each("sigmoid_backward", SigmoidBackward, [("y", y), ("dy", dy)], [("dx", dx)])
 }
 
 lanes!(Tanh, 1 -> 1, cost 4, |[x], _| [x.tanh()]);
@@ -128,12 +113,7 @@ lanes!(TanhBackward, 2 -> 1, cost 1, |[y, dy], _| {
 ///
 /// If the lengths differ.
 pub fn tanh_backward<T: Element>(y: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each(
-        "tanh_backward",
-        TanhBackward,
-        [("y", y), ("dy", dy)],
-        [("dx", dx)],
-    )
+    each("tanh_backward", TanhBackward, [("y", y), ("dy", dy)], [("dx", dx)])
 }
 
 /// `x`, kept within `[-limit, limit]`: where a function has long met its asymptote, this keeps
@@ -178,12 +158,7 @@ lanes!(GeluBackward, 2 -> 1, cost 8, |[x, dy], _| {
 ///
 /// If the lengths differ.
 pub fn gelu_backward<T: Element>(x: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each(
-        "gelu_backward",
-        GeluBackward,
-        [("x", x), ("dy", dy)],
-        [("dx", dx)],
-    )
+    each("gelu_backward", GeluBackward, [("x", x), ("dy", dy)], [("dx", dx)])
 }
 
 lanes!(Silu, 1 -> 1, cost 4, |[x], _| {
@@ -213,10 +188,5 @@ lanes!(SiluBackward, 2 -> 1, cost 4, |[x, dy], _| {
 ///
 /// If the lengths differ.
 pub fn silu_backward<T: Element>(x: &[T], dy: &[T], dx: &mut [T]) -> Result<()> {
-    each(
-        "silu_backward",
-        SiluBackward,
-        [("x", x), ("dy", dy)],
-        [("dx", dx)],
-    )
+    each("silu_backward", SiluBackward, [("x", x), ("dy", dy)], [("dx", dx)])
 }

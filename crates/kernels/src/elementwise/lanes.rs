@@ -42,15 +42,7 @@ pub(crate) fn each<T: Element, L: Lanes<T, IN, OUT>, const IN: usize, const OUT:
         // SAFETY: inside the slices, whose lengths are equal; jobs take chunks of their own.
         let outputs = outputs
             .map(|output| unsafe { std::slice::from_raw_parts_mut(output.get().add(start), len) });
-        T::run(
-            isa,
-            Chunk {
-                lanes,
-                len,
-                inputs,
-                outputs,
-            },
-        );
+        T::run(isa, Chunk { lanes, len, inputs, outputs });
     });
     Ok(())
 }
@@ -70,32 +62,21 @@ impl<T: Element, L: Lanes<T, IN, OUT>, const IN: usize, const OUT: usize> Kernel
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self {
-            lanes,
-            len,
-            inputs,
-            mut outputs,
-        } = self;
+        let Self { lanes, len, inputs, mut outputs } = self;
         let whole = len - len % V::LANES;
         for i in (0..whole).step_by(V::LANES) {
-            // SAFETY (all three): `i + LANES <= whole`, within every slice.
-            let x = inputs
-                .each_ref()
-                .map(|input| unsafe { V::load(input.as_ptr().add(i)) });
-            let old = outputs
-                .each_ref()
-                .map(|output| unsafe { V::load(output.as_ptr().add(i)) });
-            for (output, new) in outputs.iter_mut().zip(lanes.apply(x, old)) {
-                unsafe { new.store(output.as_mut_ptr().add(i)) };
+            // SAFETY: `i + LANES <= whole`, within every slice.
+            unsafe {
+                let x = inputs.each_ref().map(|input| V::load(input.as_ptr().add(i)));
+                let old = outputs.each_ref().map(|output| V::load(output.as_ptr().add(i)));
+                for (output, new) in outputs.iter_mut().zip(lanes.apply(x, old)) {
+                    new.store(output.as_mut_ptr().add(i));
+                }
             }
         }
         if whole < len {
-            let x = inputs
-                .each_ref()
-                .map(|input| V::from_partial(&input[whole..], T::ZERO));
-            let old = outputs
-                .each_ref()
-                .map(|output| V::from_partial(&output[whole..], T::ZERO));
+            let x = inputs.each_ref().map(|input| V::from_partial(&input[whole..], T::ZERO));
+            let old = outputs.each_ref().map(|output| V::from_partial(&output[whole..], T::ZERO));
             for (output, new) in outputs.iter_mut().zip(lanes.apply(x, old)) {
                 new.write_partial(&mut output[whole..]);
             }
@@ -106,21 +87,13 @@ impl<T: Element, L: Lanes<T, IN, OUT>, const IN: usize, const OUT: usize> Kernel
 /// The elements of `x`: a whole vector, or fewer and then `fill`.
 #[inline(always)]
 pub(crate) fn load<V: Vector>(x: &[V::Elem], fill: V::Elem) -> V {
-    if x.len() == V::LANES {
-        V::from_slice(x)
-    } else {
-        V::from_partial(x, fill)
-    }
+    if x.len() == V::LANES { V::from_slice(x) } else { V::from_partial(x, fill) }
 }
 
 /// Writes a whole vector, or as many lanes as `y` has places.
 #[inline(always)]
 pub(crate) fn store<V: Vector>(x: V, y: &mut [V::Elem]) {
-    if y.len() == V::LANES {
-        x.write_to(y)
-    } else {
-        x.write_partial(y)
-    }
+    if y.len() == V::LANES { x.write_to(y) } else { x.write_partial(y) }
 }
 
 /// A number in every lane.

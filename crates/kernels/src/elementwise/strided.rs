@@ -20,11 +20,7 @@ struct Axis {
     dense: usize,
 }
 
-const UNIT: Axis = Axis {
-    size: 1,
-    strided: 0,
-    dense: 0,
-};
+const UNIT: Axis = Axis { size: 1, strided: 0, dense: 0 };
 
 /// How to walk a view: in planes of two axes, with loops over the others around them.
 #[derive(Debug)]
@@ -80,13 +76,8 @@ impl Plan {
             }
         }
         check_len(op, "the contiguous copy", elements, copy_len)?;
-        let mut plan = Self {
-            others: [UNIT; MAX_RANK],
-            rows: UNIT,
-            columns: UNIT,
-            offset,
-            elements,
-        };
+        let mut plan =
+            Self { others: [UNIT; MAX_RANK], rows: UNIT, columns: UNIT, offset, elements };
         if elements == 0 {
             return Ok(plan);
         }
@@ -95,20 +86,11 @@ impl Plan {
         let mut axes = [UNIT; MAX_RANK];
         let mut rank = 0;
         let mut dense = 1;
-        for (&size, &strided) in shape
-            .iter()
-            .zip(strides)
-            .rev()
-            .filter(|&(&size, _)| size > 1)
-        {
+        for (&size, &strided) in shape.iter().zip(strides).rev().filter(|&(&size, _)| size > 1) {
             match axes[..rank].last_mut() {
                 Some(below) if strided == below.size * below.strided => below.size *= size,
                 _ => {
-                    axes[rank] = Axis {
-                        size,
-                        strided,
-                        dense,
-                    };
+                    axes[rank] = Axis { size, strided, dense };
                     rank += 1;
                 }
             }
@@ -116,9 +98,7 @@ impl Plan {
         }
         plan.columns = axes[0];
         // Where columns are neighbours in the view too, any other axis will do.
-        let nearest = (1..rank)
-            .min_by_key(|&i| axes[i].strided)
-            .unwrap_or(MAX_RANK - 1);
+        let nearest = (1..rank).min_by_key(|&i| axes[i].strided).unwrap_or(MAX_RANK - 1);
         plan.rows = std::mem::replace(&mut axes[nearest], UNIT);
         axes[0] = UNIT;
         plan.others = axes;
@@ -130,11 +110,7 @@ impl Plan {
         let plane = self.rows.size * self.columns.size;
         let planes = self.elements.checked_div(plane).unwrap_or(0);
         if plane >= CHUNK {
-            [
-                planes,
-                (CHUNK / self.columns.size).clamp(1, self.rows.size),
-                1,
-            ]
+            [planes, (CHUNK / self.columns.size).clamp(1, self.rows.size), 1]
         } else {
             [planes, self.rows.size, CHUNK / plane.max(1)]
         }
@@ -161,11 +137,7 @@ impl Plan {
     /// of `block`, tile by tile.
     #[inline(always)]
     fn runs(&self, block: &Block, mut each: impl FnMut(usize, usize, usize)) {
-        let tile = if self.columns.strided == 1 {
-            self.columns.size
-        } else {
-            TILE
-        };
+        let tile = if self.columns.strided == 1 { self.columns.size } else { TILE };
         for row0 in (0..block.rows).step_by(TILE) {
             for column in (0..self.columns.size).step_by(tile) {
                 let columns = tile.min(self.columns.size - column);
@@ -246,13 +218,7 @@ pub fn scatter_strided<T: Element>(
     strides: &[usize],
     offset: usize,
 ) -> Result<()> {
-    let plan = Plan::new(
-        "scatter_strided",
-        shape,
-        strides,
-        offset,
-        [y.len(), x.len()],
-    )?;
+    let plan = Plan::new("scatter_strided", shape, strides, offset, [y.len(), x.len()])?;
     let [planes, ..] = plan.jobs();
     for plane in 0..planes {
         let block = plan.block(plane, 0, plan.rows.size);

@@ -102,14 +102,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
         // An empty sum still has its one block: the output gets its bias and beta.
         for k0 in (0..k.max(1)).step_by(KC) {
             let depth = KC.min(k - k0);
-            let finish = if k0 == 0 {
-                finish
-            } else {
-                Finish {
-                    beta: T::ONE,
-                    bias: None,
-                }
-            };
+            let finish = if k0 == 0 { finish } else { Finish { beta: T::ONE, bias: None } };
             scratch::with(b_panels * depth * nr, |packed_b: &mut [T]| {
                 let to = SharedMut::new(packed_b.as_mut_ptr());
                 parallel::for_each(b_panels, packed_b.len(), |panel| {
@@ -117,15 +110,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                     let some = [j0 + first, nr.min(block_columns - first)];
                     // SAFETY: the block is inside B; each job writes a panel of its own.
                     let to = unsafe { to.get().add(first * depth) };
-                    T::run(
-                        isa,
-                        PackPanelB {
-                            b,
-                            depth: [k0, depth],
-                            columns: some,
-                            to,
-                        },
-                    );
+                    T::run(isa, PackPanelB { b, depth: [k0, depth], columns: some, to });
                 });
                 let packed_b = &*packed_b;
                 for i0 in (0..m).step_by(MC) {
@@ -138,15 +123,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                             let some = [i0 + first, mr.min(block_rows - first)];
                             // SAFETY: the block is inside A; each job writes a panel of its own.
                             let to = unsafe { to.get().add(first * depth) };
-                            T::run(
-                                isa,
-                                PackPanelA {
-                                    a,
-                                    rows: some,
-                                    depth: [k0, depth],
-                                    to,
-                                },
-                            );
+                            T::run(isa, PackPanelA { a, rows: some, depth: [k0, depth], to });
                         });
                         let packed_a = &*packed_a;
                         let row_jobs = block_rows.div_ceil(job_size);
@@ -257,11 +234,8 @@ impl<T: Element, C: ColumnOffsets> Kernel<T> for MacroKernel<'_, T, C> {
             let offsets = &mut offsets[..width];
             self.offsets.offsets(j0 + j, offsets);
             let contiguous = offsets.windows(2).all(|pair| pair[1] == pair[0] + 1);
-            let place = if contiguous {
-                Place::Contiguous(offsets[0])
-            } else {
-                Place::Scattered(offsets)
-            };
+            let place =
+                if contiguous { Place::Contiguous(offsets[0]) } else { Place::Scattered(offsets) };
             let b = self.b[j * self.depth..][..self.depth * V::NR].as_ptr();
             for i in (0..rows).step_by(V::MR) {
                 let height = V::MR.min(rows - i);

@@ -41,12 +41,8 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
     let rest = dot.lanes % V::LANES;
     for h in 0..dot.places[0] {
         for w in 0..dot.places[1] {
-            let mut a = dot
-                .a
-                .wrapping_add(h * dot.a_places[0] + w * dot.a_places[1]);
-            let mut b = dot
-                .b
-                .wrapping_add(h * dot.b_places[0] + w * dot.b_places[1]);
+            let mut a = dot.a.wrapping_add(h * dot.a_places[0] + w * dot.a_places[1]);
+            let mut b = dot.b.wrapping_add(h * dot.b_places[0] + w * dot.b_places[1]);
             for _ in 0..dot.lanes / V::LANES {
                 // SAFETY: a whole vector of lanes is inside both operands.
                 unsafe { step::<V, R, C>(&mut sums, a, b, dot.b_row_stride, |p| V::load(p)) };
@@ -56,9 +52,7 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
             if rest > 0 {
                 // SAFETY: `rest` lanes are inside B, and A is padded to a whole vector.
                 unsafe {
-                    step::<V, R, C>(&mut sums, a, b, dot.b_row_stride, |p| {
-                        V::load_first(p, rest)
-                    });
+                    step::<V, R, C>(&mut sums, a, b, dot.b_row_stride, |p| V::load_first(p, rest));
                 }
             }
         }

@@ -88,15 +88,7 @@ impl Gemm for f32 {
                 [column_stride, row_stride],
             );
         }
-        gemm_rows(
-            alpha,
-            a,
-            b,
-            beta,
-            c.as_ptr(),
-            [m, n, k],
-            [row_stride, column_stride],
-        );
+        gemm_rows(alpha, a, b, beta, c.as_ptr(), [m, n, k], [row_stride, column_stride]);
     }
 }
 

@@ -75,11 +75,7 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
                     // SAFETY: the column is the panel's own.
                     unsafe {
                         let c = c.add(offset);
-                        *c = if self.beta == zero {
-                            sum
-                        } else {
-                            sum + self.beta * *c
-                        };
+                        *c = if self.beta == zero { sum } else { sum + self.beta * *c };
                     }
                 }
             }

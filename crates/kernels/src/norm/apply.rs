@@ -63,21 +63,13 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
     T: Element,
     O: ChannelOp<T, N, IN>,
 {
-    let ChannelLayout {
-        outer,
-        channels,
-        inner,
-    } = layout;
+    let ChannelLayout { outer, channels, inner } = layout;
     let len = y.len();
     if len == 0 {
         return;
     }
     let isa = Isa::current();
-    let period = if inner == 1 {
-        layout.period()
-    } else {
-        channels
-    };
+    let period = if inner == 1 { layout.period() } else { channels };
     scratch::with(N * period, |table: &mut [T]| {
         for channel in 0..channels {
             for (row, number) in table.chunks_exact_mut(period).zip(numbers(channel)) {
@@ -93,17 +85,7 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
             let x = inputs.map(|x| &x[start..end]);
             // SAFETY: jobs are given parts of `y` that do not meet.
             let y = unsafe { std::slice::from_raw_parts_mut(y.get().add(start), end - start) };
-            T::run(
-                isa,
-                Apply {
-                    op,
-                    table,
-                    period,
-                    segments,
-                    x,
-                    y,
-                },
-            );
+            T::run(isa, Apply { op, table, period, segments, x, y });
         };
         if inner == 1 {
             let step = (CHUNK / period).max(1) * period;
@@ -116,28 +98,14 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
                 let (segment, part) = (job / parts, job % parts);
                 let start = segment * inner + part * CHUNK;
                 let end = (segment * inner + inner).min(start + CHUNK);
-                run(
-                    start,
-                    end,
-                    Segments::Whole {
-                        channel: segment % channels,
-                        len: CHUNK,
-                    },
-                );
+                run(start, end, Segments::Whole { channel: segment % channels, len: CHUNK });
             });
         } else {
             let group = CHUNK / inner;
             parallel::for_each((outer * channels).div_ceil(group), len, |job| {
                 let first = job * group;
                 let end = len.min((first + group) * inner);
-                run(
-                    first * inner,
-                    end,
-                    Segments::Whole {
-                        channel: first % channels,
-                        len: inner,
-                    },
-                );
+                run(first * inner, end, Segments::Whole { channel: first % channels, len: inner });
             });
         }
     });
@@ -171,14 +139,7 @@ where
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self {
-            op,
-            table,
-            period,
-            segments,
-            x,
-            y,
-        } = self;
+        let Self { op, table, period, segments, x, y } = self;
         match segments {
             Segments::Whole { mut channel, len } => {
                 for (i, y) in y.chunks_mut(len).enumerate() {

@@ -32,10 +32,7 @@ impl ChannelLayout {
     /// With `inner` 1, channels are neighbours. Whole vectors of them then repeat after this many
     /// elements: the least common multiple of channels and lanes.
     fn period(&self) -> usize {
-        let common = self
-            .channels
-            .trailing_zeros()
-            .min(MAX_LANES.trailing_zeros());
+        let common = self.channels.trailing_zeros().min(MAX_LANES.trailing_zeros());
         self.channels * (MAX_LANES >> common)
     }
 
@@ -46,14 +43,8 @@ impl ChannelLayout {
         whole: &[(&str, usize)],
         of_channels: &[(&str, usize)],
     ) -> Result<()> {
-        let Self {
-            outer,
-            channels,
-            inner,
-        } = *self;
-        let elements = outer
-            .checked_mul(inner)
-            .and_then(|count| count.checked_mul(channels));
+        let Self { outer, channels, inner } = *self;
+        let elements = outer.checked_mul(inner).and_then(|count| count.checked_mul(channels));
         let elements = elements.ok_or_else(|| {
             let got = format!("[{outer}][{channels}][{inner}]");
             ShapeError::new(op, "layout", "sizes whose product fits in usize", got)
@@ -111,11 +102,7 @@ impl<T: Element> BatchNorm<'_, T> {
         of_channels: &[(&str, usize)],
     ) -> Result<()> {
         self.layout.check(op, whole, of_channels)?;
-        let own = [
-            ("mean", self.mean.len()),
-            ("var", self.var.len()),
-            ("gamma", self.gamma.len()),
-        ];
+        let own = [("mean", self.mean.len()), ("var", self.var.len()), ("gamma", self.gamma.len())];
         self.layout.check(op, &[], &own)
     }
 }
@@ -155,11 +142,7 @@ pub fn normalize<T: Element>(
     beta: &[T],
     y: &mut [T],
 ) -> Result<()> {
-    norm.check(
-        "normalize",
-        &[("x", x.len()), ("y", y.len())],
-        &[("beta", beta.len())],
-    )?;
+    norm.check("normalize", &[("x", x.len()), ("y", y.len())], &[("beta", beta.len())])?;
     let numbers = |channel: usize| {
         let scale = norm.gamma[channel].to_f64() * norm.inverse_std(channel);
         [norm.mean[channel], T::from_f64(scale), beta[channel]]
@@ -187,15 +170,10 @@ pub fn backward_train<T: Element>(
     let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_train", &whole, &of_channels)?;
-    sums::reduce(
-        Gradient { mean: norm.mean },
-        [x, dy],
-        norm.layout,
-        |channel, [_, sum, dot]| {
-            dbeta[channel] = T::from_f64(sum);
-            dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
-        },
-    );
+    sums::reduce(Gradient { mean: norm.mean }, [x, dy], norm.layout, |channel, [_, sum, dot]| {
+        dbeta[channel] = T::from_f64(sum);
+        dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
+    });
     let count = norm.layout.count() as f64;
     let (dgamma, dbeta) = (&*dgamma, &*dbeta);
     let numbers = |channel: usize| {
@@ -203,12 +181,7 @@ pub fn backward_train<T: Element>(
         let scale = norm.gamma[channel].to_f64() * inverse_std;
         let of_x = -scale * inverse_std * dgamma[channel].to_f64() / count;
         let shift = -scale * dbeta[channel].to_f64() / count;
-        [
-            norm.mean[channel],
-            T::from_f64(of_x),
-            T::from_f64(scale),
-            T::from_f64(shift),
-        ]
+        [norm.mean[channel], T::from_f64(of_x), T::from_f64(scale), T::from_f64(shift)]
     };
     each_channel(norm.layout, Backward, numbers, [x, dy], dx);
     Ok(())
@@ -231,20 +204,12 @@ pub fn backward_eval<T: Element>(
     let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_eval", &whole, &of_channels)?;
-    sums::reduce(
-        Gradient { mean: norm.mean },
-        [x, dy],
-        norm.layout,
-        |channel, [_, sum, dot]| {
-            dbeta[channel] = T::from_f64(sum);
-            dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
-        },
-    );
-    let numbers = |channel: usize| {
-        [T::from_f64(
-            norm.gamma[channel].to_f64() * norm.inverse_std(channel),
-        )]
-    };
+    sums::reduce(Gradient { mean: norm.mean }, [x, dy], norm.layout, |channel, [_, sum, dot]| {
+        dbeta[channel] = T::from_f64(sum);
+        dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
+    });
+    let numbers =
+        |channel: usize| [T::from_f64(norm.gamma[channel].to_f64() * norm.inverse_std(channel))];
     each_channel(norm.layout, Scale, numbers, [dy], dx);
     Ok(())
 }

@@ -106,11 +106,7 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
     let (channels, elements) = (layout.channels, x[0].len());
     let rows = Rows::new(layout);
     let blocks = Blocks::new(layout);
-    let parts = if layout.inner == 1 {
-        rows.jobs
-    } else {
-        blocks.jobs
-    };
+    let parts = if layout.inner == 1 { rows.jobs } else { blocks.jobs };
     // Partial sums, `[parts][channels]`, which are merged in order.
     scratch::with(parts * channels * 3, |partial: &mut [f64]| {
         let (partial, _) = partial.as_chunks_mut::<3>();
@@ -122,42 +118,20 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
                     std::slice::from_raw_parts_mut(to.get().add(part * channels), channels)
                 };
                 scratch::with(3 * rows.period, |table: &mut [T]| {
-                    T::run(
-                        isa,
-                        SumRows {
-                            reduction,
-                            x,
-                            rows,
-                            part,
-                            table,
-                            to,
-                        },
-                    );
+                    T::run(isa, SumRows { reduction, x, rows, part, table, to });
                 });
             });
         } else {
             parallel::for_each(parts * channels, elements, |job| {
                 let (part, channel) = (job / channels, job % channels);
-                let sums = T::run(
-                    isa,
-                    SumBlocks {
-                        reduction,
-                        x,
-                        blocks,
-                        part,
-                        channel,
-                    },
-                );
+                let sums = T::run(isa, SumBlocks { reduction, x, blocks, part, channel });
                 // SAFETY: each job has a place of its own.
                 unsafe { *to.get().add(job) = sums };
             });
         }
         for channel in 0..channels {
             let of_channel = (0..parts).map(|part| partial[part * channels + channel]);
-            each(
-                channel,
-                of_channel.fold([0.0; 3], |a, b| reduction.merge(a, b)),
-            );
+            each(channel, of_channel.fold([0.0; 3], |a, b| reduction.merge(a, b)));
         }
     });
 }
@@ -185,34 +159,16 @@ impl Blocks {
         let (segments, len) = (BLOCK / inner.clamp(1, BLOCK), inner.min(BLOCK));
         let parts = inner.div_ceil(BLOCK);
         let count = outer.div_ceil(segments) * parts;
-        Self {
-            layout,
-            segments,
-            len,
-            parts,
-            count,
-            jobs: count.div_ceil(JOB / BLOCK),
-        }
+        Self { layout, segments, len, parts, count, jobs: count.div_ceil(JOB / BLOCK) }
     }
 
     /// Where a block begins, its number of segments, and their length.
     #[inline(always)]
     fn block(&self, channel: usize, index: usize) -> [usize; 3] {
-        let ChannelLayout {
-            outer,
-            channels,
-            inner,
-        } = self.layout;
-        let (segment, start) = (
-            index / self.parts * self.segments,
-            index % self.parts * self.len,
-        );
+        let ChannelLayout { outer, channels, inner } = self.layout;
+        let (segment, start) = (index / self.parts * self.segments, index % self.parts * self.len);
         let offset = (segment * channels + channel) * inner + start;
-        [
-            offset,
-            self.segments.min(outer - segment),
-            self.len.min(inner - start),
-        ]
+        [offset, self.segments.min(outer - segment), self.len.min(inner - start)]
     }
 }
 
@@ -286,9 +242,7 @@ impl<T: Element, R: Reduction<T, IN>, const IN: usize> Kernel<T> for SumBlocks<'
                 shift = T::from_f64(self.terms::<V>(block, shift)[0] / n);
             }
             let terms = self.terms::<V>(block, shift);
-            sums = self
-                .reduction
-                .merge(sums, self.reduction.finish(n, shift.to_f64(), terms));
+            sums = self.reduction.merge(sums, self.reduction.finish(n, shift.to_f64(), terms));
         }
         sums
     }
@@ -314,13 +268,7 @@ impl Rows {
         let block = BLOCK.max(ROWS * channels).next_multiple_of(period);
         let job = JOB.next_multiple_of(block);
         let jobs = (layout.outer * layout.channels).div_ceil(job);
-        Self {
-            channels,
-            period,
-            block,
-            job,
-            jobs,
-        }
+        Self { channels, period, block, job, jobs }
     }
 }
 
@@ -372,19 +320,12 @@ impl<T: Element, R: Reduction<T, IN>, const IN: usize> SumRows<'_, T, R, IN> {
     fn total(&self, which: usize, channel: usize) -> f64 {
         let period = self.rows.period;
         let places = &self.table[(1 + which) * period..(2 + which) * period];
-        places[channel..]
-            .iter()
-            .step_by(self.rows.channels)
-            .map(|x| x.to_f64())
-            .sum()
+        places[channel..].iter().step_by(self.rows.channels).map(|x| x.to_f64()).sum()
     }
 
     fn set_shift(&mut self, channel: usize, shift: T) {
         let places = &mut self.table[channel..self.rows.period];
-        places
-            .iter_mut()
-            .step_by(self.rows.channels)
-            .for_each(|place| *place = shift);
+        places.iter_mut().step_by(self.rows.channels).for_each(|place| *place = shift);
     }
 }
 
@@ -393,12 +334,7 @@ impl<T: Element, R: Reduction<T, IN>, const IN: usize> Kernel<T> for SumRows<'_,
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
-        let Rows {
-            channels,
-            block,
-            job,
-            ..
-        } = self.rows;
+        let Rows { channels, block, job, .. } = self.rows;
         self.to.fill([0.0; 3]);
         let start = self.part * job;
         let end = self.x[0].len().min(start + job);

@@ -89,12 +89,7 @@ fn check_dilation(op: &'static str, config: &Pool2dConfig) -> Result<()> {
         return Ok(());
     }
     let got = format!("{:?}", config.dilation);
-    Err(ShapeError::new(
-        op,
-        "dilation",
-        "[1, 1]: an average has none",
-        got,
-    ))
+    Err(ShapeError::new(op, "dilation", "[1, 1]: an average has none", got))
 }
 
 fn forward<T: Element>(
@@ -113,16 +108,7 @@ fn forward<T: Element>(
         let rows = [job * group, rows.min((job + 1) * group)];
         // SAFETY (of what the kernel does): the views have checked every index of these shapes, and
         // jobs share no row of the output.
-        T::run(
-            isa,
-            Forward {
-                geometry,
-                planes,
-                rows,
-                x,
-                y: &y,
-            },
-        );
+        T::run(isa, Forward { geometry, planes, rows, x, y: &y });
     });
     Ok(())
 }
@@ -142,49 +128,44 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self {
-            geometry,
-            planes,
-            x,
-            y,
-            ..
-        } = self;
+        let Self { geometry, planes, x, y, .. } = self;
         let [_, _, out_height, out_width] = geometry.output;
         let (x_strides, y_strides) = (x.strides(), y.strides());
         let whole = planes.lanes - planes.lanes % V::LANES;
         for row in self.rows[0]..self.rows[1] {
             let (plane, oh) = (row / out_height, row % out_height);
             let x = x.as_ptr().wrapping_add(planes.offset(plane, x_strides));
-            let y = y
-                .as_ptr()
-                .wrapping_add(planes.offset(plane, y_strides) + oh * y_strides[2]);
+            let y = y.as_ptr().wrapping_add(planes.offset(plane, y_strides) + oh * y_strides[2]);
             let h = geometry.window(0, oh);
             for ow in 0..out_width {
                 let w = geometry.window(1, ow);
                 let x = x.wrapping_add(h.start * x_strides[2] + w.start * x_strides[3]);
                 let y = y.wrapping_add(ow * y_strides[3]);
                 let counted = T::from_f64((h.counted * w.counted) as f64);
-                // SAFETY (of both loops): `lanes` neighbours lie at each place of the image and of
-                // the output.
                 for lane in (0..whole).step_by(V::LANES) {
                     let mut sum = V::splat(T::ZERO);
-                    for i in 0..h.count {
-                        for j in 0..w.count {
-                            let offset = i * x_strides[2] + j * x_strides[3] + lane;
-                            sum = sum.add(unsafe { V::load(x.add(offset)) });
+                    // SAFETY: `lanes` neighbours lie at each place of the image and of the output.
+                    unsafe {
+                        for i in 0..h.count {
+                            for j in 0..w.count {
+                                let offset = i * x_strides[2] + j * x_strides[3] + lane;
+                                sum = sum.add(V::load(x.add(offset)));
+                            }
                         }
+                        sum.div(V::splat(counted)).store(y.add(lane));
                     }
-                    unsafe { sum.div(V::splat(counted)).store(y.add(lane)) };
                 }
                 for lane in whole..planes.lanes {
                     let mut sum = T::ZERO;
-                    for i in 0..h.count {
-                        for j in 0..w.count {
-                            let offset = i * x_strides[2] + j * x_strides[3] + lane;
-                            sum += unsafe { *x.add(offset) };
+                    // SAFETY: as above.
+                    unsafe {
+                        for i in 0..h.count {
+                            for j in 0..w.count {
+                                sum += *x.add(i * x_strides[2] + j * x_strides[3] + lane);
+                            }
                         }
+                        *y.add(lane) = sum / counted;
                     }
-                    unsafe { *y.add(lane) = sum / counted };
                 }
             }
         }
@@ -207,23 +188,10 @@ fn backward<T: Element>(
     let rows = planes.count() * geometry.output[2];
     let operations = rows.saturating_mul(geometry.row_cost(planes.lanes));
     parallel::for_each(planes.count() * blocks, operations, |job| {
-        let lanes = [
-            job % blocks * LANES,
-            planes.lanes.min((job % blocks + 1) * LANES),
-        ];
+        let lanes = [job % blocks * LANES, planes.lanes.min((job % blocks + 1) * LANES)];
         // SAFETY (of what the kernel does): the views have checked every index of these shapes, and
         // jobs share no lane of a plane.
-        T::run(
-            isa,
-            Backward {
-                geometry,
-                planes,
-                plane: job / blocks,
-                lanes,
-                dy,
-                dx: &dx,
-            },
-        );
+        T::run(isa, Backward { geometry, planes, plane: job / blocks, lanes, dy, dx: &dx });
     });
     Ok(())
 }
@@ -244,14 +212,7 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self {
-            geometry,
-            planes,
-            plane,
-            lanes: [first, end],
-            dy,
-            dx,
-        } = self;
+        let Self { geometry, planes, plane, lanes: [first, end], dy, dx } = self;
         let [_, _, height, width] = geometry.input;
         let [_, _, out_height, out_width] = geometry.output;
         let (dy_strides, dx_strides) = (dy.strides(), dx.strides());
@@ -273,23 +234,26 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
                 let dy = dy.wrapping_add(oh * dy_strides[2] + ow * dy_strides[3]);
                 let dx = dx.wrapping_add(h.start * dx_strides[2] + w.start * dx_strides[3]);
                 let counted = T::from_f64((h.counted * w.counted) as f64);
-                // SAFETY (of both loops): `lanes` neighbours lie at each place of the output and of
-                // the image.
                 for lane in (first..whole).step_by(V::LANES) {
-                    let share = unsafe { V::load(dy.add(lane)) }.div(V::splat(counted));
-                    for i in 0..h.count {
-                        for j in 0..w.count {
-                            let offset = i * dx_strides[2] + j * dx_strides[3] + lane;
-                            unsafe { V::load(dx.add(offset)).add(share).store(dx.add(offset)) };
+                    // SAFETY: `lanes` neighbours lie at each place of the output and of the image.
+                    unsafe {
+                        let share = V::load(dy.add(lane)).div(V::splat(counted));
+                        for i in 0..h.count {
+                            for j in 0..w.count {
+                                let offset = i * dx_strides[2] + j * dx_strides[3] + lane;
+                                V::load(dx.add(offset)).add(share).store(dx.add(offset));
+                            }
                         }
                     }
                 }
                 for lane in whole..end {
-                    let share = unsafe { *dy.add(lane) } / counted;
-                    for i in 0..h.count {
-                        for j in 0..w.count {
-                            let offset = i * dx_strides[2] + j * dx_strides[3] + lane;
-                            unsafe { *dx.add(offset) += share };
+                    // SAFETY: as above.
+                    unsafe {
+                        let share = *dy.add(lane) / counted;
+                        for i in 0..h.count {
+                            for j in 0..w.count {
+                                *dx.add(i * dx_strides[2] + j * dx_strides[3] + lane) += share;
+                            }
                         }
                     }
                 }

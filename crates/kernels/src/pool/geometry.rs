@@ -78,7 +78,10 @@ enum Axis {
         include_pad: bool,
     },
     /// As even as can be: from `floor(o * size / out)` to `ceil((o + 1) * size / out)`.
-    Adaptive { size: usize, out: usize },
+    Adaptive {
+        size: usize,
+        out: usize,
+    },
 }
 
 /// The windows of an image, of which each has a place in it.
@@ -101,23 +104,16 @@ impl Geometry {
         let mut out = [0; 2];
         for (axis, name) in NAMES.iter().enumerate() {
             let (size, kernel) = (input[2 + axis], config.kernel[axis]);
-            let [stride, padding, dilation] = [
-                config.stride[axis],
-                config.padding[axis],
-                config.dilation[axis],
-            ];
+            let [stride, padding, dilation] =
+                [config.stride[axis], config.padding[axis], config.dilation[axis]];
             // Rounding up is rounding down with all but one of a stride's steps more.
-            let extra = if config.ceil_mode {
-                stride.saturating_sub(1)
-            } else {
-                0
-            };
+            let extra = if config.ceil_mode { stride.saturating_sub(1) } else { 0 };
             let room = size.saturating_add(extra);
             out[axis] = window_positions(op, name, [room, kernel], [stride, padding, dilation])?;
             if config.ceil_mode && (out[axis] - 1) * stride >= size + padding {
                 out[axis] -= 1;
             }
-            let half = ((kernel - 1) * dilation + 1) / 2;
+            let half = ((kernel - 1) * dilation).div_ceil(2);
             if padding > half {
                 let expected = format!("at most half of the window, {half}");
                 return Err(ShapeError::new(
@@ -145,24 +141,14 @@ impl Geometry {
     ) -> Result<Self> {
         let [out_height, out_width] = [output[2], output[3]];
         for (axis, name) in NAMES.iter().enumerate() {
-            if input[2 + axis]
-                .checked_mul(output[2 + axis].saturating_add(1))
-                .is_none()
-            {
+            if input[2 + axis].checked_mul(output[2 + axis].saturating_add(1)).is_none() {
                 let expected = "sizes whose product fits in usize";
                 let got = format!("{} to {}", input[2 + axis], output[2 + axis]);
-                return Err(ShapeError::new(
-                    op,
-                    format!("sizes along {name}"),
-                    expected,
-                    got,
-                ));
+                return Err(ShapeError::new(op, format!("sizes along {name}"), expected, got));
             }
         }
-        let axes = [0, 1].map(|axis| Axis::Adaptive {
-            size: input[2 + axis],
-            out: output[2 + axis],
-        });
+        let axes =
+            [0, 1].map(|axis| Axis::Adaptive { size: input[2 + axis], out: output[2 + axis] });
         Self::new(op, input, [out_height, out_width], [1, 1], axes)
     }
 
@@ -174,12 +160,7 @@ impl Geometry {
         axes: [Axis; 2],
     ) -> Result<Self> {
         let output = [input[0], input[1], out[0], out[1]];
-        let geometry = Self {
-            input,
-            output,
-            dilation,
-            axes,
-        };
+        let geometry = Self { input, output, dilation, axes };
         for (axis, name) in NAMES.iter().enumerate() {
             // Where no window is dilated and none is all padding, size 0 is the only way to this.
             let suspect = input[2 + axis] == 0 || dilation[axis] > 1;
@@ -217,44 +198,24 @@ impl Geometry {
     #[inline(always)]
     pub(super) fn window(&self, axis: usize, o: usize) -> Window {
         match self.axes[axis] {
-            Axis::Sliding {
-                size,
-                kernel,
-                stride,
-                padding,
-                include_pad,
-            } => {
+            Axis::Sliding { size, kernel, stride, padding, include_pad } => {
                 let dilation = self.dilation[axis];
                 // Counted from the start of the padding.
                 let first = o * stride;
                 // Divisions would take longer than most windows.
                 let steps = |len: usize| {
-                    if dilation == 1 {
-                        len
-                    } else {
-                        len.div_ceil(dilation)
-                    }
+                    if dilation == 1 { len } else { len.div_ceil(dilation) }
                 };
                 let skipped = steps(padding.saturating_sub(first)).min(kernel);
                 let start = (first + skipped * dilation).saturating_sub(padding);
                 let count = steps(size.saturating_sub(start)).min(kernel - skipped);
-                let padded = (first + kernel)
-                    .min(size + 2 * padding)
-                    .saturating_sub(first);
-                Window {
-                    start,
-                    count,
-                    counted: if include_pad { padded } else { count },
-                }
+                let padded = (first + kernel).min(size + 2 * padding).saturating_sub(first);
+                Window { start, count, counted: if include_pad { padded } else { count } }
             }
             Axis::Adaptive { size, out } => {
                 let start = o * size / out;
                 let count = ((o + 1) * size).div_ceil(out) - start;
-                Window {
-                    start,
-                    count,
-                    counted: count,
-                }
+                Window { start, count, counted: count }
             }
         }
     }
@@ -273,20 +234,11 @@ impl Planes {
     pub(super) fn new([batch, channels, ..]: [usize; 4], strides: &[[usize; 4]]) -> Self {
         let neighbours = |axis: usize| strides.iter().all(|strides| strides[axis] == 1);
         if neighbours(0) && (batch > 1 || !neighbours(1)) {
-            Self {
-                outer: [1, channels],
-                lanes: batch,
-            }
+            Self { outer: [1, channels], lanes: batch }
         } else if neighbours(1) {
-            Self {
-                outer: [batch, 1],
-                lanes: channels,
-            }
+            Self { outer: [batch, 1], lanes: channels }
         } else {
-            Self {
-                outer: [batch, channels],
-                lanes: 1,
-            }
+            Self { outer: [batch, channels], lanes: 1 }
         }
     }
 
@@ -336,21 +288,9 @@ mod tests {
         let geometry = Geometry::sliding("pool2d", [1, 1, 6, 6], &config).unwrap();
         assert_eq!(geometry.output, [1, 1, 4, 4]);
         let windows: Vec<_> = (0..4).map(|o| geometry.window(0, o)).collect();
-        let window = |start, count, counted| Window {
-            start,
-            count,
-            counted,
-        };
+        let window = |start, count, counted| Window { start, count, counted };
         // The last one starts at 5, and of its two places beyond the image one is padding.
-        assert_eq!(
-            windows,
-            [
-                window(0, 2, 3),
-                window(1, 3, 3),
-                window(3, 3, 3),
-                window(5, 1, 2)
-            ]
-        );
+        assert_eq!(windows, [window(0, 2, 3), window(1, 3, 3), window(3, 3, 3), window(5, 1, 2)]);
     }
 
     #[test]
@@ -358,33 +298,17 @@ mod tests {
         let message =
             |input, config: &Pool2dConfig| output_shape(input, config).unwrap_err().to_string();
         let config = Pool2dConfig::new([2, 2]);
-        let padded = Pool2dConfig {
-            padding: [0, 2],
-            ..config
-        };
+        let padded = Pool2dConfig { padding: [0, 2], ..config };
         assert_eq!(
             message([1, 1, 4, 4], &padded),
             "pool2d: padding along width: expected at most half of the window, 1, got 2"
         );
-        let zero = Pool2dConfig {
-            stride: [0, 1],
-            ceil_mode: true,
-            ..config
-        };
+        let zero = Pool2dConfig { stride: [0, 1], ceil_mode: true, ..config };
         assert!(message([1, 1, 4, 4], &zero).contains("stride along height"));
         // Both places of the window miss the one pixel.
-        let around = Pool2dConfig {
-            padding: [2, 2],
-            dilation: [4, 4],
-            stride: [1, 1],
-            ..config
-        };
+        let around = Pool2dConfig { padding: [2, 2], dilation: [4, 4], stride: [1, 1], ..config };
         assert!(message([1, 1, 1, 1], &around).contains("window 0 along height"));
-        let huge = Pool2dConfig {
-            stride: [usize::MAX, 1],
-            ceil_mode: true,
-            ..config
-        };
+        let huge = Pool2dConfig { stride: [usize::MAX, 1], ceil_mode: true, ..config };
         assert!(message([1, 1, 4, 4], &huge).contains("height"));
         assert!(message([1, 1, 4, usize::MAX], &config).contains("width"));
     }

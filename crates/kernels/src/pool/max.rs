@@ -60,23 +60,12 @@ fn forward<T: Element>(
     Geometry::check(op, "the output", geometry.output, y.shape())?;
     Geometry::check(op, "the indices", geometry.output, indices.shape())?;
     let [.., height, width] = geometry.input;
-    if height
-        .checked_mul(width)
-        .is_none_or(|places| places as u64 > 1 << 32)
-    {
+    if height.checked_mul(width).is_none_or(|places| places as u64 > 1 << 32) {
         let got = format!("{height} by {width}");
-        return Err(ShapeError::new(
-            op,
-            "size of an image",
-            "at most 2^32 places",
-            got,
-        ));
+        return Err(ShapeError::new(op, "size of an image", "at most 2^32 places", got));
     }
     let isa = Isa::current();
-    let planes = Planes::new(
-        geometry.output,
-        &[x.strides(), y.strides(), indices.strides()],
-    );
+    let planes = Planes::new(geometry.output, &[x.strides(), y.strides(), indices.strides()]);
     let rows = planes.count() * geometry.output[2];
     let row_cost = geometry.row_cost(planes.lanes);
     let group = (CHUNK / row_cost.max(1)).max(1);
@@ -84,17 +73,7 @@ fn forward<T: Element>(
         let rows = [job * group, rows.min((job + 1) * group)];
         // SAFETY (of what the kernel does): the views have checked every index of these shapes, and
         // jobs share no row of the outputs.
-        T::run(
-            isa,
-            Forward {
-                geometry,
-                planes,
-                rows,
-                x,
-                y: &y,
-                indices: &indices,
-            },
-        );
+        T::run(isa, Forward { geometry, planes, rows, x, y: &y, indices: &indices });
     });
     Ok(())
 }
@@ -115,14 +94,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let Self {
-            geometry,
-            planes,
-            x,
-            y,
-            indices,
-            ..
-        } = self;
+        let Self { geometry, planes, x, y, indices, .. } = self;
         let [_, _, out_height, out_width] = geometry.output;
         let (x_strides, width) = (x.strides(), geometry.input[3]);
         let [vertical, horizontal] = geometry.dilation;
@@ -146,9 +118,9 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                 let y = y.as_ptr().wrapping_add(to(y.strides()));
                 let indices = indices.as_ptr().wrapping_add(to(indices.strides()));
                 let (first, first_index) = place(0, 0);
-                // SAFETY (of both loops): the places are the image's and `lanes` neighbours lie at
-                // each; so they do in the outputs.
                 for lane in (0..whole).step_by(V::LANES) {
+                    // SAFETY: the places are the image's and `lanes` neighbours lie at each; so they do
+                    // in the outputs.
                     unsafe {
                         let mut max = V::load(first.add(lane));
                         let mut index = V::splat_bits(first_index);
@@ -171,13 +143,14 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                     }
                 }
                 for lane in whole..planes.lanes {
+                    // SAFETY: as above.
                     unsafe {
                         let (mut max, mut index) = (*first.add(lane), first_index);
                         for i in 0..h.count {
                             for j in 0..w.count {
                                 let (x, new_index) = place(i, j);
                                 let x = *x.add(lane);
-                                if x > max || (x != x && max == max) {
+                                if x > max || (x.is_nan() && !max.is_nan()) {
                                     (max, index) = (x, new_index);
                                 }
                             }
@@ -252,9 +225,7 @@ unsafe fn add_at<T: Element>(
     let [_, _, out_height, out_width] = dy.shape();
     let (dy_strides, index_strides, dx_strides) = (dy.strides(), indices.strides(), dx.strides());
     let dy = dy.as_ptr().wrapping_add(planes.offset(plane, dy_strides));
-    let indices = indices
-        .as_ptr()
-        .wrapping_add(planes.offset(plane, index_strides));
+    let indices = indices.as_ptr().wrapping_add(planes.offset(plane, index_strides));
     let dx = dx.as_ptr().wrapping_add(planes.offset(plane, dx_strides));
     for h in 0..height {
         for w in 0..width {
@@ -273,10 +244,7 @@ unsafe fn add_at<T: Element>(
             for lane in lanes.clone() {
                 // SAFETY: a lane of the output.
                 let (index, dy) = unsafe {
-                    (
-                        *indices.add(from(index_strides) + lane),
-                        *dy.add(from(dy_strides) + lane),
-                    )
+                    (*indices.add(from(index_strides) + lane), *dy.add(from(dy_strides) + lane))
                 };
                 let place = index as usize;
                 if place >= height * width {

@@ -65,9 +65,7 @@ pub fn forward<T: Element>(
     if let Some(bias) = bias {
         check_len(op, "bias", geometry.out_channels, bias.len())?;
     }
-    for_each_index(geometry.output(), |at| {
-        y.set(at, bias.map_or(T::ZERO, |bias| bias[at[1]]))
-    });
+    for_each_index(geometry.output(), |at| y.set(at, bias.map_or(T::ZERO, |bias| bias[at[1]])));
     for_each_product(&geometry, |to, w, from| {
         let sum = y.get(to) + weight.get(w) * x.get(from);
         y.set(to, sum);
@@ -125,12 +123,7 @@ pub fn backward_weight<T: Element>(
 ///
 /// As [`crate::conv2d::backward_bias`].
 pub fn backward_bias<T: Element>(dy: TensorRef<'_, T>, db: &mut [T]) -> Result<()> {
-    check_len(
-        "conv2d backward to bias",
-        "the bias's gradient",
-        dy.shape()[1],
-        db.len(),
-    )?;
+    check_len("conv2d backward to bias", "the bias's gradient", dy.shape()[1], db.len())?;
     db.fill(T::ZERO);
     for_each_index(dy.shape(), |at| db[at[1]] += dy.get(at));
     Ok(())

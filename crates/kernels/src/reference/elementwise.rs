@@ -44,11 +44,7 @@ pub fn normal_cdf(x: f64) -> f64 {
 
 /// As [`crate::elementwise::gelu`].
 pub fn gelu(x: f64) -> f64 {
-    if x == f64::NEG_INFINITY {
-        0.0
-    } else {
-        x * normal_cdf(x)
-    }
+    if x == f64::NEG_INFINITY { 0.0 } else { x * normal_cdf(x) }
 }
 
 /// As [`crate::elementwise::gelu_backward`].
@@ -59,11 +55,7 @@ pub fn gelu_backward(x: f64, dy: f64) -> f64 {
 
 /// As [`crate::elementwise::silu`].
 pub fn silu(x: f64) -> f64 {
-    if x == f64::NEG_INFINITY {
-        0.0
-    } else {
-        x * sigmoid(x)
-    }
+    if x == f64::NEG_INFINITY { 0.0 } else { x * sigmoid(x) }
 }
 
 /// As [`crate::elementwise::silu_backward`].

@@ -24,11 +24,7 @@ pub fn gemm<T: Element>(
             for p in 0..k {
                 sum += a.get([i, p]) * b.get([p, j]);
             }
-            let old = if beta == T::ZERO {
-                T::ZERO
-            } else {
-                beta * c.get([i, j])
-            };
+            let old = if beta == T::ZERO { T::ZERO } else { beta * c.get([i, j]) };
             c.set([i, j], alpha * sum + old);
         }
     }

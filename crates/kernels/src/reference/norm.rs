@@ -4,11 +4,7 @@ use crate::norm::{BatchNorm, ChannelLayout};
 
 /// The places of the values of a channel.
 fn places(layout: ChannelLayout, channel: usize) -> impl Iterator<Item = usize> + Clone {
-    let ChannelLayout {
-        outer,
-        channels,
-        inner,
-    } = layout;
+    let ChannelLayout { outer, channels, inner } = layout;
     (0..outer).flat_map(move |o| (0..inner).map(move |i| (o * channels + channel) * inner + i))
 }
 
@@ -19,10 +15,7 @@ pub fn batch_stats(x: &[f64], layout: ChannelLayout) -> (Vec<f64>, Vec<f64>) {
             let values = places(layout, channel).map(|place| x[place]);
             let count = (layout.outer * layout.inner) as f64;
             let mean = values.clone().sum::<f64>() / count;
-            (
-                mean,
-                values.map(|x| (x - mean) * (x - mean)).sum::<f64>() / count,
-            )
+            (mean, values.map(|x| (x - mean) * (x - mean)).sum::<f64>() / count)
         })
         .unzip()
 }

@@ -14,11 +14,7 @@ pub fn adam(config: &Adam<f64>, p: f64, g: f64, avg: f64, sqr_avg: f64) -> [f64;
     let step = config.step as f64;
     let mean = avg / (1.0 - config.momentum.powf(step));
     let sqr_mean = sqr_avg / (1.0 - config.sqr_momentum.powf(step));
-    [
-        p - config.lr * mean / (sqr_mean.sqrt() + config.eps),
-        avg,
-        sqr_avg,
-    ]
+    [p - config.lr * mean / (sqr_mean.sqrt() + config.eps), avg, sqr_avg]
 }
 
 /// As [`crate::optim::sgd`]: the parameter and the average after the step.

@@ -13,26 +13,14 @@ pub struct Windows(Vec<(Vec<isize>, usize)>);
 impl Windows {
     /// Those of `config` along `axis`, 0 or 1, of this size, of which there are `out`.
     pub fn sliding(config: &Pool2dConfig, axis: usize, size: usize, out: usize) -> Self {
-        let [kernel, stride, padding, dilation] = [
-            config.kernel,
-            config.stride,
-            config.padding,
-            config.dilation,
-        ]
-        .map(|both| both[axis]);
+        let [kernel, stride, padding, dilation] =
+            [config.kernel, config.stride, config.padding, config.dilation].map(|both| both[axis]);
         let window = |o: usize| {
             let place = |tap: usize| (o * stride + tap * dilation) as isize - padding as isize;
             let places: Vec<isize> = (0..kernel).map(place).collect();
-            let limit = if config.count_include_pad {
-                padding as isize
-            } else {
-                0
-            };
+            let limit = if config.count_include_pad { padding as isize } else { 0 };
             let counted = -limit..size as isize + limit;
-            let count = places
-                .iter()
-                .filter(|place| counted.contains(place))
-                .count();
+            let count = places.iter().filter(|place| counted.contains(place)).count();
             (places, count)
         };
         Self((0..out).map(window).collect())
@@ -42,10 +30,7 @@ impl Windows {
     pub fn adaptive(size: usize, out: usize) -> Self {
         let window = |o: usize| {
             let places = (o * size / out)..((o + 1) * size).div_ceil(out);
-            (
-                places.clone().map(|place| place as isize).collect(),
-                places.len(),
-            )
+            (places.clone().map(|place| place as isize).collect(), places.len())
         };
         Self((0..out).map(window).collect())
     }
@@ -60,11 +45,7 @@ fn for_each_window(
 ) {
     let inside = |places: &[isize], size: usize| -> Vec<usize> {
         let range = 0..size as isize;
-        places
-            .iter()
-            .filter(|place| range.contains(place))
-            .map(|&place| place as usize)
-            .collect()
+        places.iter().filter(|place| range.contains(place)).map(|&place| place as usize).collect()
     };
     let [batch, channels, height, width] = input;
     for n in 0..batch {

@@ -11,9 +11,7 @@ pub(super) fn columns<T: Copy>(x: &[T], n: usize, inner: usize) -> impl Iterator
 
 /// As [`crate::reduce::sum_axis`], for an axis of one element or more.
 pub fn sum_axis(x: &[f64], n: usize, inner: usize) -> Vec<f64> {
-    columns(x, n, inner)
-        .map(|column| column.iter().sum())
-        .collect()
+    columns(x, n, inner).map(|column| column.iter().sum()).collect()
 }
 
 /// As [`crate::reduce::argmax_axis`], for an axis of one element or more.
@@ -30,7 +28,5 @@ pub fn argmax_axis(x: &[f64], n: usize, inner: usize) -> Vec<u32> {
 
 /// As [`crate::reduce::broadcast_axis`].
 pub fn broadcast_axis(x: &[f64], n: usize, inner: usize) -> Vec<f64> {
-    x.chunks(inner.max(1))
-        .flat_map(|row| row.repeat(n))
-        .collect()
+    x.chunks(inner.max(1)).flat_map(|row| row.repeat(n)).collect()
 }

@@ -15,10 +15,7 @@ fn along_axis<const IN: usize>(
     let mut y = vec![0.0; x[0].len()];
     let x = x.map(|x| columns(x, n, inner).collect::<Vec<_>>());
     for j in 0..x[0].len() {
-        for (k, value) in f(x.each_ref().map(|x| x[j].as_slice()))
-            .into_iter()
-            .enumerate()
-        {
+        for (k, value) in f(x.each_ref().map(|x| x[j].as_slice())).into_iter().enumerate() {
             y[j / inner * n * inner + j % inner + k * inner] = value;
         }
     }
@@ -32,25 +29,19 @@ fn log_sum_exp(x: &[f64]) -> f64 {
 
 /// As [`crate::softmax::softmax()`].
 pub fn softmax(x: &[f64], n: usize, inner: usize) -> Vec<f64> {
-    along_axis([x], n, inner, |[x]| {
-        x.iter().map(|v| (v - log_sum_exp(x)).exp()).collect()
-    })
+    along_axis([x], n, inner, |[x]| x.iter().map(|v| (v - log_sum_exp(x)).exp()).collect())
 }
 
 /// As [`crate::softmax::log_softmax`].
 pub fn log_softmax(x: &[f64], n: usize, inner: usize) -> Vec<f64> {
-    along_axis([x], n, inner, |[x]| {
-        x.iter().map(|v| v - log_sum_exp(x)).collect()
-    })
+    along_axis([x], n, inner, |[x]| x.iter().map(|v| v - log_sum_exp(x)).collect())
 }
 
 /// As [`crate::softmax::softmax_backward`]: `dx[i] = sum over j of dy[j] * y[j] * ([i = j] - y[i])`.
 pub fn softmax_backward(y: &[f64], dy: &[f64], n: usize, inner: usize) -> Vec<f64> {
     along_axis([y, dy], n, inner, |[y, dy]| {
         let of_pair = |i: usize, j: usize| dy[j] * y[j] * (f64::from(u8::from(i == j)) - y[i]);
-        (0..n)
-            .map(|i| (0..n).map(|j| of_pair(i, j)).sum())
-            .collect()
+        (0..n).map(|i| (0..n).map(|j| of_pair(i, j)).sum()).collect()
     })
 }
 
@@ -58,9 +49,7 @@ pub fn softmax_backward(y: &[f64], dy: &[f64], n: usize, inner: usize) -> Vec<f6
 pub fn log_softmax_backward(y: &[f64], dy: &[f64], n: usize, inner: usize) -> Vec<f64> {
     along_axis([y, dy], n, inner, |[y, dy]| {
         let of_pair = |i: usize, j: usize| dy[j] * (f64::from(u8::from(i == j)) - y[i].exp());
-        (0..n)
-            .map(|i| (0..n).map(|j| of_pair(i, j)).sum())
-            .collect()
+        (0..n).map(|i| (0..n).map(|j| of_pair(i, j)).sum()).collect()
     })
 }
 

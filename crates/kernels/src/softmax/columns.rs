@@ -22,12 +22,7 @@ pub(super) struct Layout {
 impl Layout {
     /// The columns along `n` of `[outer][n][inner]`.
     pub(super) fn of_axis(n: usize, inner: usize) -> Self {
-        Self {
-            group: inner,
-            group_stride: n * inner,
-            column: 1,
-            step: inner,
-        }
+        Self { group: inner, group_stride: n * inner, column: 1, step: inner }
     }
 
     /// The first step of column `j`.
@@ -127,17 +122,7 @@ pub(super) unsafe fn for_each_vector<T, O, const IN: usize, const OUT: usize>(
         scratch::with((IN + OUT) * n * MAX_LANES, |tiles: &mut [T]| {
             let columns = [job * width, width.min(columns - job * width)];
             // SAFETY (of what the kernel does): the caller's duty; jobs share no column.
-            T::run(
-                isa,
-                ColumnBlock {
-                    op,
-                    n,
-                    columns,
-                    x,
-                    y,
-                    tiles,
-                },
-            );
+            T::run(isa, ColumnBlock { op, n, columns, x, y, tiles });
         });
     });
 }
@@ -166,15 +151,11 @@ where
         let [first, count] = self.columns;
         let mut tiles = self.tiles.chunks_exact_mut((self.n * V::LANES).max(1));
         let mut tile = || Steps {
-            first: tiles
-                .next()
-                .map_or(std::ptr::dangling_mut(), |tile| tile.as_mut_ptr()),
+            first: tiles.next().map_or(std::ptr::dangling_mut(), |tile| tile.as_mut_ptr()),
             stride: V::LANES,
         };
-        let (x_tiles, y_tiles): ([_; IN], [_; OUT]) = (
-            std::array::from_fn(|_| tile()),
-            std::array::from_fn(|_| tile()),
-        );
+        let (x_tiles, y_tiles): ([_; IN], [_; OUT]) =
+            (std::array::from_fn(|_| tile()), std::array::from_fn(|_| tile()));
         for j in (first..first + count).step_by(V::LANES) {
             let width = V::LANES.min(first + count - j);
             let direct = |layout: &Layout| width == V::LANES && layout.contiguous(j, width);
@@ -183,10 +164,7 @@ where
                 let operand = operand.get();
                 if direct(layout) {
                     let first = operand.wrapping_add(layout.offset(j));
-                    *steps = Steps {
-                        first,
-                        stride: layout.step,
-                    };
+                    *steps = Steps { first, stride: layout.step };
                     continue;
                 }
                 for lane in 0..V::LANES {
@@ -201,10 +179,7 @@ where
             for (steps, (operand, layout)) in y.iter_mut().zip(&self.y) {
                 if direct(layout) {
                     let first = operand.get().wrapping_add(layout.offset(j));
-                    *steps = Steps {
-                        first,
-                        stride: layout.step,
-                    };
+                    *steps = Steps { first, stride: layout.step };
                 }
             }
             // SAFETY: all operands have `n` steps, in place or in their tiles.

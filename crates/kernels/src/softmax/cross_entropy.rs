@@ -23,8 +23,7 @@ pub struct CrossEntropy<'a, T> {
 
 impl<T: Element> CrossEntropy<'_, T> {
     fn weight(&self, class: usize) -> f64 {
-        self.class_weights
-            .map_or(1.0, |weights| weights[class].to_f64())
+        self.class_weights.map_or(1.0, |weights| weights[class].to_f64())
     }
 
     /// Checks the options and labels, and sums the weights of the labels that count.
@@ -34,12 +33,7 @@ impl<T: Element> CrossEntropy<'_, T> {
             check_len(op, "class_weights", classes, weights.len())?;
         }
         if !(0.0..=1.0).contains(&self.label_smoothing) {
-            return Err(ShapeError::new(
-                op,
-                "label_smoothing",
-                "0 to 1",
-                self.label_smoothing,
-            ));
+            return Err(ShapeError::new(op, "label_smoothing", "0 to 1", self.label_smoothing));
         }
         let mut total = 0.0;
         for (i, &label) in labels.iter().enumerate() {
@@ -48,12 +42,7 @@ impl<T: Element> CrossEntropy<'_, T> {
             }
             if label as usize >= classes {
                 let expected = format!("a class below {classes}");
-                return Err(ShapeError::new(
-                    op,
-                    format!("label of sample {i}"),
-                    expected,
-                    label,
-                ));
+                return Err(ShapeError::new(op, format!("label of sample {i}"), expected, label));
             }
             total += self.weight(label as usize);
         }
@@ -104,7 +93,7 @@ impl<T: Element, const OUT: usize> ColumnOp<T, 1, OUT> for Op<'_, T> {
     ) {
         let smoothing = self.config.label_smoothing;
         let share = smoothing / classes as f64;
-        // SAFETY (of the whole): steps are below `classes`, which labels that count are too; lanes
+        // SAFETY: steps are below `classes`, which labels that count are too; lanes
         // are those of samples, which have a place in `losses` each.
         unsafe {
             let max: V = max_step(classes, x);
@@ -216,13 +205,8 @@ pub fn cross_entropy<T: Element>(
     };
     let x = [(logits.as_ptr(), layout(logits.strides()))];
     Ok(scratch::with(samples, |losses: &mut [f64]| {
-        let op = Op {
-            config,
-            labels,
-            total,
-            class_total,
-            losses: SharedMut::new(losses.as_mut_ptr()),
-        };
+        let op =
+            Op { config, labels, total, class_total, losses: SharedMut::new(losses.as_mut_ptr()) };
         // SAFETY: the views have checked every index of `[samples, classes]`, and those of dlogits
         // are distinct.
         unsafe {

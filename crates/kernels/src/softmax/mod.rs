@@ -39,9 +39,7 @@ fn along_axis<T: Element, O: ColumnOp<T, IN, 1>, const IN: usize>(
     x: [(&str, &[T]); IN],
     (y_name, y): (&str, &mut [T]),
 ) -> Result<()> {
-    let elements = outer
-        .checked_mul(n)
-        .and_then(|elements| elements.checked_mul(inner));
+    let elements = outer.checked_mul(n).and_then(|elements| elements.checked_mul(inner));
     let elements = elements.ok_or_else(|| {
         let got = format!("[{outer}][{n}][{inner}]");
         ShapeError::new(op_name, "shape", "sizes whose product fits in usize", got)
@@ -149,13 +147,7 @@ pub fn softmax_backward<T: Element>(
     dx: &mut [T],
 ) -> Result<()> {
     let x = [("y", y), ("dy", dy)];
-    along_axis(
-        "softmax_backward",
-        SoftmaxBackward,
-        [outer, n, inner],
-        x,
-        ("dx", dx),
-    )
+    along_axis("softmax_backward", SoftmaxBackward, [outer, n, inner], x, ("dx", dx))
 }
 
 #[derive(Clone, Copy)]
@@ -197,13 +189,7 @@ pub fn log_softmax<T: Element>(
     inner: usize,
     y: &mut [T],
 ) -> Result<()> {
-    along_axis(
-        "log_softmax",
-        LogSoftmax,
-        [outer, n, inner],
-        [("x", x)],
-        ("y", y),
-    )
+    along_axis("log_softmax", LogSoftmax, [outer, n, inner], [("x", x)], ("y", y))
 }
 
 #[derive(Clone, Copy)]
@@ -245,11 +231,5 @@ pub fn log_softmax_backward<T: Element>(
     dx: &mut [T],
 ) -> Result<()> {
     let x = [("y", y), ("dy", dy)];
-    along_axis(
-        "log_softmax_backward",
-        LogSoftmaxBackward,
-        [outer, n, inner],
-        x,
-        ("dx", dx),
-    )
+    along_axis("log_softmax_backward", LogSoftmaxBackward, [outer, n, inner], x, ("dx", dx))
 }

@@ -9,20 +9,15 @@ use topedge_kernels::{Element, Isa};
 pub fn each_isa(test: impl Fn(Isa)) {
     for isa in Isa::available() {
         isa.with(|| {
-            assert_eq!(
-                Isa::current(),
-                isa,
-                "the forced instruction set did not take"
-            );
+            assert_eq!(Isa::current(), isa, "the forced instruction set did not take");
             test(isa);
         });
     }
 }
 
 /// Lengths around those of vectors, of unrolled loops and of jobs.
-pub const LENGTHS: [usize; 20] = [
-    0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 4097, 16_384, 32_769, 100_003,
-];
+pub const LENGTHS: [usize; 20] =
+    [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 4097, 16_384, 32_769, 100_003];
 
 /// Numbers between -2 and 2 that look random, the same for the same seed; exact in `f32`.
 pub fn noise(len: usize, seed: u32) -> Vec<f64> {
@@ -47,19 +42,12 @@ pub fn to<T: Element>(x: &[f64]) -> Vec<T> {
 #[track_caller]
 pub fn assert_close<T: Element>(got: &[T], want: &[f64], tolerance: f64, context: &str) {
     assert_eq!(got.len(), want.len(), "{context}: length");
-    let tolerance = if size_of::<T>() == 8 {
-        tolerance * 1e-6
-    } else {
-        tolerance
-    };
+    let tolerance = if size_of::<T>() == 8 { tolerance * 1e-6 } else { tolerance };
     for (i, (got, &want)) in got.iter().zip(want).enumerate() {
         let got = got.to_f64();
         let same = got == want || (got.is_nan() && want.is_nan());
         let near = want.is_finite() && (got - want).abs() <= tolerance * want.abs().max(1.0);
-        assert!(
-            same || near,
-            "{context}: element {i}: {got:e} instead of {want:e}"
-        );
+        assert!(same || near, "{context}: element {i}: {got:e} instead of {want:e}");
     }
 }
 
@@ -68,10 +56,7 @@ pub fn assert_close<T: Element>(got: &[T], want: &[f64], tolerance: f64, context
 pub fn assert_thread_independent<R: PartialEq + Send>(run: impl Fn() -> R + Sync) {
     each_isa(|isa| {
         let on = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| isa.with(&run))
         };
         let one = on(1);

@@ -20,10 +20,7 @@ pub struct CsvLogger {
 impl CsvLogger {
     /// Writes to `path`; what stands there is replaced at the end of the first epoch.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        CsvLogger {
-            path: path.into(),
-            rows: vec![],
-        }
+        CsvLogger { path: path.into(), rows: vec![] }
     }
 
     fn write(&self) -> Result<()> {
@@ -65,18 +62,13 @@ fn table(rows: &[EpochRow]) -> csv::Result<Vec<u8>> {
     }
     for row in rows {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
-        let mut record = vec![
-            row.epoch.to_string(),
-            number(row.train_loss),
-            number(row.valid_loss),
-        ];
+        let mut record =
+            vec![row.epoch.to_string(), number(row.train_loss), number(row.valid_loss)];
         record.extend(row.metrics.iter().map(|(_, value)| number(*value)));
         record.push(format!("{:.3}", row.seconds));
         writer.write_record(record)?;
     }
-    writer
-        .into_inner()
-        .map_err(|error| error.into_error().into())
+    writer.into_inner().map_err(|error| error.into_error().into())
 }
 
 #[cfg(test)]

@@ -32,11 +32,7 @@ impl Callback for NanGuard {
             Some(loss) if !loss.is_finite() => Err(Error::NonFinite {
                 epoch: state.epoch,
                 step: state.step,
-                pass: if state.is_training() {
-                    "training"
-                } else {
-                    "validation"
-                },
+                pass: if state.is_training() { "training" } else { "validation" },
                 loss,
                 place: self.first_place(state)?,
             }

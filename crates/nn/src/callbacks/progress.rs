@@ -48,9 +48,7 @@ pub enum ProgressUpdate<'a> {
 impl Progress {
     /// Tells `sink`.
     pub fn new(sink: impl FnMut(ProgressUpdate<'_>) + Send + 'static) -> Self {
-        Progress {
-            sink: Box::new(sink),
-        }
+        Progress { sink: Box::new(sink) }
     }
 }
 

@@ -76,10 +76,7 @@ impl Callback for Recorder {
     }
 
     fn before_epoch(&mut self, _: &mut State) -> Flow {
-        self.times = Times {
-            epoch: Some(Instant::now()),
-            ..Default::default()
-        };
+        self.times = Times { epoch: Some(Instant::now()), ..Default::default() };
         self.valid = Mean::default();
         Ok(())
     }
@@ -171,10 +168,7 @@ mod tests {
             (0.98 * 0.98 + 2.0 * 0.98 + 4.0) / (0.98 * 0.98 + 0.98 + 1.0),
         ];
         for (value, expected) in values.into_iter().zip(expected) {
-            assert!(
-                (value - expected).abs() < 1e-12,
-                "{value} is not {expected}"
-            );
+            assert!((value - expected).abs() < 1e-12, "{value} is not {expected}");
         }
     }
 }

@@ -60,9 +60,7 @@ pub struct LeakyRelu {
 
 impl Default for LeakyRelu {
     fn default() -> Self {
-        LeakyRelu {
-            negative_slope: 0.01,
-        }
+        LeakyRelu { negative_slope: 0.01 }
     }
 }
 
@@ -108,10 +106,7 @@ mod tests {
         for (layer, expected) in layers {
             let kind = layer.kind();
             for (got, expected) in at_minus_one_and_two(layer).into_iter().zip(expected) {
-                assert!(
-                    (got - expected).abs() < 1e-12,
-                    "{kind}: {got} is not {expected}"
-                );
+                assert!((got - expected).abs() < 1e-12, "{kind}: {got} is not {expected}");
             }
         }
     }
@@ -120,9 +115,7 @@ mod tests {
     fn gradients() {
         let layers: [&mut dyn Module<f64>; 6] = [
             &mut Relu,
-            &mut LeakyRelu {
-                negative_slope: 0.2,
-            },
+            &mut LeakyRelu { negative_slope: 0.2 },
             &mut Sigmoid,
             &mut Tanh,
             &mut Gelu,

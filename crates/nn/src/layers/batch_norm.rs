@@ -66,11 +66,7 @@ impl<const RANK: usize, T: Float> BatchNorm<RANK, T> {
 
 impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
     fn kind(&self) -> &'static str {
-        if RANK == 2 {
-            "BatchNorm1d"
-        } else {
-            "BatchNorm2d"
-        }
+        if RANK == 2 { "BatchNorm1d" } else { "BatchNorm2d" }
     }
 
     fn config(&self) -> String {
@@ -139,10 +135,7 @@ mod tests {
 
         let before = layer.running.clone();
         let y = layer.forward(&x, &mut Context::eval()).unwrap().to_vec();
-        assert!(
-            (y[0] - 0.75 / (before.var[0] + 1e-5).sqrt()).abs() < 1e-12,
-            "{y:?}"
-        );
+        assert!((y[0] - 0.75 / (before.var[0] + 1e-5).sqrt()).abs() < 1e-12, "{y:?}");
         assert_eq!((layer.running, layer.batches), (before, 1));
     }
 

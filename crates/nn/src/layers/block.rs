@@ -30,12 +30,7 @@ pub struct BlockConfig {
 
 impl Default for BlockConfig {
     fn default() -> Self {
-        BlockConfig {
-            kernel_size: 3,
-            stride: 2,
-            act: true,
-            norm: None,
-        }
+        BlockConfig { kernel_size: 3, stride: 2, act: true, norm: None }
     }
 }
 
@@ -69,13 +64,7 @@ pub fn conv<T: Float>(
         padding: [kernel_size / 2; 2],
         ..Default::default()
     };
-    let convolution = Conv2d::new(
-        in_channels,
-        out_channels,
-        [kernel_size; 2],
-        &convolution,
-        rng,
-    )?;
+    let convolution = Conv2d::new(in_channels, out_channels, [kernel_size; 2], &convolution, rng)?;
     let mut block = Sequential::new().push(convolution);
     if config.norm == Some(NormPlace::BeforeActivation) {
         block = block.push(BatchNorm2d::new(out_channels)?);
@@ -107,36 +96,20 @@ mod tests {
 
     #[test]
     fn order_of_layers() {
-        let with = |act, norm| BlockConfig {
-            act,
-            norm,
-            ..Default::default()
-        };
+        let with = |act, norm| BlockConfig { act, norm, ..Default::default() };
         let (after, before) = (NormPlace::AfterActivation, NormPlace::BeforeActivation);
         assert_eq!(kinds(&with(true, None)), ["Conv2d", "ReLU"]);
         assert_eq!(kinds(&with(false, None)), ["Conv2d"]);
-        assert_eq!(
-            kinds(&with(true, Some(after))),
-            ["Conv2d", "ReLU", "BatchNorm2d"]
-        );
-        assert_eq!(
-            kinds(&with(true, Some(before))),
-            ["Conv2d", "BatchNorm2d", "ReLU"]
-        );
+        assert_eq!(kinds(&with(true, Some(after))), ["Conv2d", "ReLU", "BatchNorm2d"]);
+        assert_eq!(kinds(&with(true, Some(before))), ["Conv2d", "BatchNorm2d", "ReLU"]);
         assert_eq!(kinds(&with(false, Some(after))), ["Conv2d", "BatchNorm2d"]);
     }
 
     #[test]
     fn halves_the_sides_and_has_right_gradients() {
-        let config = BlockConfig {
-            norm: Some(NormPlace::AfterActivation),
-            ..Default::default()
-        };
+        let config = BlockConfig { norm: Some(NormPlace::AfterActivation), ..Default::default() };
         for kernel_size in [1, 3, 5] {
-            let config = BlockConfig {
-                kernel_size,
-                ..config.clone()
-            };
+            let config = BlockConfig { kernel_size, ..config.clone() };
             let mut block = conv(2, 3, &config, &mut rng()).unwrap();
             assert_eq!(block.output_shape(&[2, 2, 7, 4]).unwrap(), [2, 3, 4, 2]);
             check_gradients(&mut block, &tensor(&[2, 2, 5, 4]));

@@ -104,10 +104,8 @@ impl<T: Float> Conv2d<T> {
         let fan_in = (in_channels / groups).saturating_mul(kh).saturating_mul(kw);
         let shape = [out_channels, in_channels / groups, kh, kw];
         let weight = config.init.sample(&shape, fan_in, rng)?;
-        let bias = config
-            .bias
-            .then(|| Init::FanIn.sample(&[out_channels], fan_in, rng))
-            .transpose()?;
+        let bias =
+            config.bias.then(|| Init::FanIn.sample(&[out_channels], fan_in, rng)).transpose()?;
         Ok(Conv2d {
             weight: Parameter::new(weight, ParameterKind::Weight),
             bias: bias.map(|bias| Parameter::new(bias, ParameterKind::Bias)),
@@ -200,9 +198,8 @@ mod tests {
         let y = layer.forward(&image, &mut Context::eval()).unwrap();
         assert_eq!(y.to_vec(), [14.5]);
         // Of zeros, the bias is what is left.
-        let y = layer
-            .forward(&Tensor::zeros(&[2, 1, 4, 3]).unwrap(), &mut Context::eval())
-            .unwrap();
+        let y =
+            layer.forward(&Tensor::zeros(&[2, 1, 4, 3]).unwrap(), &mut Context::eval()).unwrap();
         assert_eq!(y.to_vec(), [0.5; 4]);
     }
 
@@ -226,34 +223,19 @@ mod tests {
     #[test]
     fn wrong_sizes_are_refused() {
         let new = |i, o, k, config: &Conv2dConfig| {
-            Conv2d::<f32>::new(i, o, k, config, &mut rng())
-                .map(|_| ())
-                .unwrap_err()
-                .to_string()
+            Conv2d::<f32>::new(i, o, k, config, &mut rng()).map(|_| ()).unwrap_err().to_string()
         };
         let default = Conv2dConfig::default();
         assert!(new(0, 1, [3, 3], &default).contains("in_channels"));
         assert!(new(1, 0, [3, 3], &default).contains("out_channels"));
         assert!(new(1, 1, [3, 0], &default).contains("kernel_size"));
-        let config = Conv2dConfig {
-            stride: [0, 1],
-            ..default.clone()
-        };
+        let config = Conv2dConfig { stride: [0, 1], ..default.clone() };
         assert!(new(1, 1, [3, 3], &config).contains("stride"));
-        let config = Conv2dConfig {
-            dilation: [1, 0],
-            ..default.clone()
-        };
+        let config = Conv2dConfig { dilation: [1, 0], ..default.clone() };
         assert!(new(1, 1, [3, 3], &config).contains("dilation"));
-        let config = Conv2dConfig {
-            groups: 2,
-            ..default.clone()
-        };
+        let config = Conv2dConfig { groups: 2, ..default.clone() };
         assert!(new(4, 3, [3, 3], &config).contains("a divisor of 4 and 3"));
-        let config = Conv2dConfig {
-            groups: 0,
-            ..default.clone()
-        };
+        let config = Conv2dConfig { groups: 0, ..default.clone() };
         assert!(new(4, 3, [3, 3], &config).contains("groups"));
         assert!(new(1 << 20, 1 << 20, [1 << 12, 1 << 12], &default).contains("memory"));
 
@@ -265,15 +247,8 @@ mod tests {
 
     #[test]
     fn says_what_it_is_in_pytorchs_words() {
-        let config = Conv2dConfig {
-            stride: [2, 2],
-            padding: [2, 2],
-            ..Default::default()
-        };
+        let config = Conv2dConfig { stride: [2, 2], padding: [2, 2], ..Default::default() };
         let layer: Conv2d = Conv2d::new(1, 8, [5, 5], &config, &mut rng()).unwrap();
-        assert_eq!(
-            layer.config(),
-            "1, 8, kernel_size=(5, 5), stride=(2, 2), padding=(2, 2)"
-        );
+        assert_eq!(layer.config(), "1, 8, kernel_size=(5, 5), stride=(2, 2), padding=(2, 2)");
     }
 }

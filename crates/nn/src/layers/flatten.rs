@@ -66,10 +66,7 @@ mod tests {
             check_shape::<f32>(&mut Flatten, shape);
         }
         for shape in [&[][..], &[5]] {
-            assert!(
-                Module::<f32>::output_shape(&Flatten, shape).is_err(),
-                "{shape:?}"
-            );
+            assert!(Module::<f32>::output_shape(&Flatten, shape).is_err(), "{shape:?}");
         }
     }
 }

@@ -43,10 +43,7 @@ pub struct LinearConfig {
 
 impl Default for LinearConfig {
     fn default() -> Self {
-        LinearConfig {
-            bias: true,
-            init: Init::default(),
-        }
+        LinearConfig { bias: true, init: Init::default() }
     }
 }
 
@@ -64,9 +61,7 @@ impl<T: Float> Linear<T> {
     ) -> Result<Self> {
         positive("Linear: in_features", &[in_features])?;
         positive("Linear: out_features", &[out_features])?;
-        let weight = config
-            .init
-            .sample(&[out_features, in_features], in_features, rng)?;
+        let weight = config.init.sample(&[out_features, in_features], in_features, rng)?;
         let bias = config
             .bias
             .then(|| Init::FanIn.sample(&[out_features], in_features, rng))
@@ -85,11 +80,7 @@ impl<T: Float> Module<T> for Linear<T> {
 
     fn config(&self) -> String {
         let [out_features, in_features] = [0, 1].map(|axis| self.weight.value.shape()[axis]);
-        let bias = if self.bias.is_some() {
-            ""
-        } else {
-            ", bias=false"
-        };
+        let bias = if self.bias.is_some() { "" } else { ", bias=false" };
         format!("in_features={in_features}, out_features={out_features}{bias}")
     }
 
@@ -144,10 +135,7 @@ mod tests {
     #[test]
     fn gradients() {
         for bias in [true, false] {
-            let config = LinearConfig {
-                bias,
-                ..Default::default()
-            };
+            let config = LinearConfig { bias, ..Default::default() };
             let mut layer = Linear::new(5, 3, &config, &mut rng()).unwrap();
             check_gradients(&mut layer, &tensor(&[4, 5]));
             check_shape(&mut layer, &[4, 5]);
@@ -163,23 +151,13 @@ mod tests {
         }
         let mut layer: Linear<f64> = Linear::new(5, 3, &config, &mut rng()).unwrap();
         let error = layer.output_shape(&[4, 6]).unwrap_err().to_string();
-        assert!(
-            error.contains("[n, 5]") && error.contains("[4, 6]"),
-            "{error}"
-        );
-        assert!(
-            layer
-                .forward(&tensor(&[4, 6]), &mut Context::eval())
-                .is_err()
-        );
+        assert!(error.contains("[n, 5]") && error.contains("[4, 6]"), "{error}");
+        assert!(layer.forward(&tensor(&[4, 6]), &mut Context::eval()).is_err());
     }
 
     #[test]
     fn says_what_it_is() {
-        let config = LinearConfig {
-            bias: false,
-            ..Default::default()
-        };
+        let config = LinearConfig { bias: false, ..Default::default() };
         let layer: Linear = Linear::new(5, 3, &config, &mut rng()).unwrap();
         assert_eq!(layer.config(), "in_features=5, out_features=3, bias=false");
     }

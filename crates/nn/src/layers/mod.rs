@@ -29,11 +29,7 @@ use crate::error::{Error, Result};
 /// The four axes of an image batch's shape.
 fn axes4(shape: &[usize]) -> Result<[usize; 4]> {
     shape.try_into().map_err(|_| {
-        Error::unexpected(
-            "input shape",
-            "[n, channels, height, width]",
-            format!("{shape:?}"),
-        )
+        Error::unexpected("input shape", "[n, channels, height, width]", format!("{shape:?}"))
     })
 }
 

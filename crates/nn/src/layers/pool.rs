@@ -60,10 +60,7 @@ fn describe(config: &Pool2dConfig) -> String {
         text += &format!(", padding=({}, {})", config.padding[0], config.padding[1]);
     }
     if config.dilation != [1, 1] {
-        text += &format!(
-            ", dilation=({}, {})",
-            config.dilation[0], config.dilation[1]
-        );
+        text += &format!(", dilation=({}, {})", config.dilation[0], config.dilation[1]);
     }
     if config.ceil_mode {
         text += ", ceil_mode=true";
@@ -123,10 +120,7 @@ impl<T: Float> Module<T> for AdaptiveAvgPool2d {
     }
 
     fn config(&self) -> String {
-        format!(
-            "output_size=({}, {})",
-            self.output_size[0], self.output_size[1]
-        )
+        format!("output_size=({}, {})", self.output_size[0], self.output_size[1])
     }
 
     fn forward(&mut self, x: &Tensor<T>, _: &mut Context<'_, T>) -> Result<Tensor<T>> {
@@ -144,10 +138,7 @@ impl<T: Float> Module<T> for AdaptiveMaxPool2d {
     }
 
     fn config(&self) -> String {
-        format!(
-            "output_size=({}, {})",
-            self.output_size[0], self.output_size[1]
-        )
+        format!("output_size=({}, {})", self.output_size[0], self.output_size[1])
     }
 
     fn forward(&mut self, x: &Tensor<T>, _: &mut Context<'_, T>) -> Result<Tensor<T>> {
@@ -179,12 +170,8 @@ mod tests {
             let layers: [&mut dyn Module<f64>; 4] = [
                 &mut MaxPool2d(config),
                 &mut AvgPool2d(config),
-                &mut AdaptiveAvgPool2d {
-                    output_size: [2, 3],
-                },
-                &mut AdaptiveMaxPool2d {
-                    output_size: [1, 1],
-                },
+                &mut AdaptiveAvgPool2d { output_size: [2, 3] },
+                &mut AdaptiveMaxPool2d { output_size: [1, 1] },
             ];
             for layer in layers {
                 check_gradients(layer, &tensor(&[2, 3, 4, 5]));
@@ -197,26 +184,12 @@ mod tests {
     fn values() {
         let x = Tensor::new(vec![1.0, 2.0, 3.0, 6.0], &[1, 1, 2, 2]).unwrap();
         let one = |layer: &mut dyn Module<f64>| {
-            layer
-                .forward(&x, &mut Context::eval())
-                .unwrap()
-                .item()
-                .unwrap()
+            layer.forward(&x, &mut Context::eval()).unwrap().item().unwrap()
         };
         assert_eq!(one(&mut MaxPool2d(Pool2dConfig::new([2, 2]))), 6.0);
         assert_eq!(one(&mut AvgPool2d(Pool2dConfig::new([2, 2]))), 3.0);
-        assert_eq!(
-            one(&mut AdaptiveAvgPool2d {
-                output_size: [1, 1]
-            }),
-            3.0
-        );
-        assert_eq!(
-            one(&mut AdaptiveMaxPool2d {
-                output_size: [1, 1]
-            }),
-            6.0
-        );
+        assert_eq!(one(&mut AdaptiveAvgPool2d { output_size: [1, 1] }), 3.0);
+        assert_eq!(one(&mut AdaptiveMaxPool2d { output_size: [1, 1] }), 6.0);
     }
 
     #[test]
@@ -226,9 +199,7 @@ mod tests {
         for input in [&[1, 1, 2, 3][..], &[1, 9, 9]] {
             assert!(layer.output_shape(input).is_err(), "{input:?}");
         }
-        let layer: &dyn Module<f32> = &AdaptiveAvgPool2d {
-            output_size: [0, 1],
-        };
+        let layer: &dyn Module<f32> = &AdaptiveAvgPool2d { output_size: [0, 1] };
         assert!(layer.output_shape(&[1, 1, 2, 3]).is_err());
     }
 

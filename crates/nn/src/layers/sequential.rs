@@ -95,9 +95,8 @@ mod tests {
 
     fn net() -> Sequential<f64> {
         let config = LinearConfig::default();
-        let inner = Sequential::new()
-            .push(Linear::new(6, 4, &config, &mut rng()).unwrap())
-            .push(Relu);
+        let inner =
+            Sequential::new().push(Linear::new(6, 4, &config, &mut rng()).unwrap()).push(Relu);
         let last = Linear::new(4, 2, &config, &mut rng()).unwrap();
         Sequential::new().push(Flatten).push(inner).push(last)
     }

@@ -20,15 +20,8 @@ pub(crate) fn tensor(shape: &[usize]) -> Tensor<f64> {
 
 /// Checks `output_shape` against the shape of an actual output.
 pub(crate) fn check_shape<T: Float>(module: &mut dyn Module<T>, input: &[usize]) {
-    let y = module
-        .forward(&Tensor::ones(input).unwrap(), &mut Context::train(1))
-        .unwrap();
-    assert_eq!(
-        module.output_shape(input).unwrap(),
-        y.shape(),
-        "{}",
-        module.kind()
-    );
+    let y = module.forward(&Tensor::ones(input).unwrap(), &mut Context::train(1)).unwrap();
+    assert_eq!(module.output_shape(input).unwrap(), y.shape(), "{}", module.kind());
 }
 
 /// Checks backward against central differences of `sum(w * forward(x))`, w fixed, for the input

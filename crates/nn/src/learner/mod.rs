@@ -246,9 +246,7 @@ impl Learner {
             }
             Ok(())
         })?;
-        self.within(&STEP, |Learner { state, .. }| {
-            Ok(state.optimizer.step(&mut *state.model)?)
-        })?;
+        self.within(&STEP, |Learner { state, .. }| Ok(state.optimizer.step(&mut *state.model)?))?;
         zero_grad(&mut *self.state.model);
         Ok(())
     }

@@ -19,9 +19,7 @@ pub(super) fn order(callbacks: &[Box<dyn Callback>]) -> Result<Vec<usize>> {
         let free = |&b: &usize| !waiting.iter().any(|&a| a != b && precedes(a, b));
         let Some(next) = waiting.iter().position(free) else {
             let names = waiting.iter().map(|&i| callbacks[i].name());
-            return Err(Error::CallbackOrder {
-                names: names.collect(),
-            });
+            return Err(Error::CallbackOrder { names: names.collect() });
         };
         order.push(waiting.remove(next));
     }
@@ -67,17 +65,9 @@ mod tests {
     fn as_added_unless_said_otherwise() {
         let plain = [new::<2>(&[], &[]), new::<0>(&[], &[]), new::<1>(&[], &[])];
         assert_eq!(order(&plain).unwrap(), [0, 1, 2]);
-        let after = [
-            new::<2>(&[id::<1>()], &[]),
-            new::<0>(&[], &[]),
-            new::<1>(&[], &[]),
-        ];
+        let after = [new::<2>(&[id::<1>()], &[]), new::<0>(&[], &[]), new::<1>(&[], &[])];
         assert_eq!(order(&after).unwrap(), [1, 2, 0]);
-        let before = [
-            new::<2>(&[], &[]),
-            new::<0>(&[], &[]),
-            new::<1>(&[], &[id::<2>()]),
-        ];
+        let before = [new::<2>(&[], &[]), new::<0>(&[], &[]), new::<1>(&[], &[id::<2>()])];
         assert_eq!(order(&before).unwrap(), [1, 2, 0]);
     }
 
@@ -89,11 +79,7 @@ mod tests {
 
     #[test]
     fn a_circle_is_refused_by_name() {
-        let circle = [
-            new::<2>(&[], &[]),
-            new::<0>(&[id::<1>()], &[]),
-            new::<1>(&[id::<0>()], &[]),
-        ];
+        let circle = [new::<2>(&[], &[]), new::<0>(&[id::<1>()], &[]), new::<1>(&[id::<0>()], &[])];
         let error = order(&circle).unwrap_err().to_string();
         assert!(error.ends_with("after another: a, b"), "{error}");
     }

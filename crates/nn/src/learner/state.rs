@@ -77,13 +77,7 @@ impl State {
     }
 
     pub(super) fn put_batch(&mut self, batch: Batch) -> Result<()> {
-        let Batch {
-            values,
-            shape,
-            strides,
-            labels,
-            indices,
-        } = batch;
+        let Batch { values, shape, strides, labels, indices } = batch;
         self.input = Tensor::from_strided(values, &shape, &strides)?;
         self.labels = labels;
         self.indices = indices;

@@ -25,10 +25,7 @@ fn loaders(train: usize, valid: usize, batch_size: usize) -> DataLoaders {
         Dataset::new(pixels.collect(), [1, 2, 2], labels.collect(), vocab).unwrap()
     };
     let splits = Splits::new(set(train), set(valid)).unwrap();
-    let config = LoadersConfig {
-        batch_size,
-        ..Default::default()
-    };
+    let config = LoadersConfig { batch_size, ..Default::default() };
     DataLoaders::new(&splits, &config).unwrap()
 }
 
@@ -87,11 +84,7 @@ log_events! {
 /// The events of one epoch of one training and one validation batch.
 fn events(at: &'static str, cancel: Option<Cancel>) -> (String, Result<()>) {
     let log = Log::default();
-    let logger = Logger {
-        log: Arc::clone(&log),
-        at,
-        cancel,
-    };
+    let logger = Logger { log: Arc::clone(&log), at, cancel };
     let outcome = learner(loaders(4, 2, 4)).callback(logger).fit(1, 0.1);
     let events = log.lock().unwrap().join(" ");
     (events, outcome)
@@ -157,27 +150,12 @@ fn each_cancel_ends_its_stage() {
         (
             "before_step",
             Batch,
-            &[
-                BEFORE,
-                PASS,
-                GRADIENTS,
-                "before_step after_cancel_batch",
-                TRAINED,
-                VALIDATION,
-                END,
-            ],
+            &[BEFORE, PASS, GRADIENTS, "before_step after_cancel_batch", TRAINED, VALIDATION, END],
         ),
         (
             "after_backward",
             Train,
-            &[
-                BEFORE,
-                PASS,
-                GRADIENTS,
-                "after_cancel_train after_train",
-                VALIDATION,
-                END,
-            ],
+            &[BEFORE, PASS, GRADIENTS, "after_cancel_train after_train", VALIDATION, END],
         ),
         (
             "before_validate",
@@ -192,24 +170,9 @@ fn each_cancel_ends_its_stage() {
                 END,
             ],
         ),
-        (
-            "before_train",
-            Epoch,
-            &[
-                "before_fit before_epoch before_train after_cancel_epoch",
-                END,
-            ],
-        ),
-        (
-            "after_loss",
-            Fit,
-            &[BEFORE, PASS, "after_cancel_fit after_fit"],
-        ),
-        (
-            "before_fit",
-            Fit,
-            &["before_fit after_cancel_fit after_fit"],
-        ),
+        ("before_train", Epoch, &["before_fit before_epoch before_train after_cancel_epoch", END]),
+        ("after_loss", Fit, &[BEFORE, PASS, "after_cancel_fit after_fit"]),
+        ("before_fit", Fit, &["before_fit after_cancel_fit after_fit"]),
     ];
     for (at, cancel, expected) in cases {
         let (events, outcome) = events(at, Some(cancel));
@@ -227,15 +190,8 @@ fn cancelling_what_does_not_run_is_an_error() {
 
 #[test]
 fn a_cancelled_step_or_backward_changes_nothing() {
-    for (at, cancel) in [
-        ("before_step", Cancel::Step),
-        ("before_backward", Cancel::Backward),
-    ] {
-        let logger = Logger {
-            at,
-            cancel: Some(cancel),
-            ..Default::default()
-        };
+    for (at, cancel) in [("before_step", Cancel::Step), ("before_backward", Cancel::Backward)] {
+        let logger = Logger { at, cancel: Some(cancel), ..Default::default() };
         let mut learner = learner(loaders(8, 2, 4)).callback(logger);
         let before = state_dict(&*learner.state.model);
         learner.fit(1, 0.1).unwrap();
@@ -250,19 +206,9 @@ fn the_recorder_knows_all() {
     learner.fit_one_cycle(3, 0.06).unwrap();
     let recorder = learner.find::<Recorder>().unwrap();
     // The last 2 of 10 images are dropped.
-    assert_eq!(
-        (recorder.losses.len(), recorder.smoothed_losses.len()),
-        (6, 6)
-    );
-    let names: Vec<_> = recorder
-        .hypers
-        .iter()
-        .map(|(hyper, _)| hyper.name())
-        .collect();
-    assert_eq!(
-        names,
-        ["lr", "momentum", "sqr_momentum", "eps", "weight_decay"]
-    );
+    assert_eq!((recorder.losses.len(), recorder.smoothed_losses.len()), (6, 6));
+    let names: Vec<_> = recorder.hypers.iter().map(|(hyper, _)| hyper.name()).collect();
+    assert_eq!(names, ["lr", "momentum", "sqr_momentum", "eps", "weight_decay"]);
     let schedules = one_cycle(0.06);
     for step in 0..6 {
         let position = step as f64 / 6.0;
@@ -301,9 +247,7 @@ fn the_validation_loss_is_weighted_by_batch_size() {
             let image = Tensor::new(batch.image(i), &[1, 1, 2, 2]).unwrap();
             let mut cx = Context::eval();
             let prediction = learner.state.model.forward(&image, &mut cx).unwrap();
-            let loss = CrossEntropy::default()
-                .forward(&prediction, &[label])
-                .unwrap();
+            let loss = CrossEntropy::default().forward(&prediction, &[label]).unwrap();
             sum += f64::from(loss.item().unwrap());
             count += 1;
         }
@@ -315,11 +259,8 @@ fn the_validation_loss_is_weighted_by_batch_size() {
 
 #[test]
 fn a_cancelled_validation_leaves_no_values() {
-    let logger = Logger {
-        at: "before_validate",
-        cancel: Some(Cancel::Validate),
-        ..Default::default()
-    };
+    let logger =
+        Logger { at: "before_validate", cancel: Some(Cancel::Validate), ..Default::default() };
     let mut learner = learner(loaders(4, 2, 4)).callback(logger);
     learner.fit(1, 0.1).unwrap();
     let row = learner.state.row.clone().unwrap();
@@ -347,13 +288,7 @@ fn callbacks_are_found_and_their_order_is_told() {
         }
     }
     learner = learner.callback(First);
-    let expected = [
-        "nan_guard",
-        "recorder",
-        "progress",
-        "first",
-        "param_scheduler",
-    ];
+    let expected = ["nan_guard", "recorder", "progress", "first", "param_scheduler"];
     assert_eq!(learner.callback_order().unwrap(), expected);
 }
 
@@ -363,24 +298,14 @@ fn progress_tells_batches_and_epochs() {
     let sink = Arc::clone(&told);
     let progress = Progress::new(move |update| {
         sink.lock().unwrap().push(match update {
-            ProgressUpdate::Batch {
-                epoch,
-                epochs,
-                training,
-                batch,
-                batches,
-                smoothed_loss,
-            } => {
+            ProgressUpdate::Batch { epoch, epochs, training, batch, batches, smoothed_loss } => {
                 assert!(smoothed_loss.is_some());
                 format!("{epoch}/{epochs} {training} {batch}/{batches}")
             }
             ProgressUpdate::Epoch(row) => format!("row {}", row.epoch),
         });
     });
-    learner(loaders(8, 2, 4))
-        .callback(progress)
-        .fit(1, 0.1)
-        .unwrap();
+    learner(loaders(8, 2, 4)).callback(progress).fit(1, 0.1).unwrap();
     let expected = ["0/1 true 1/2", "0/1 true 2/2", "0/1 false 1/1", "row 0"];
     assert_eq!(*told.lock().unwrap(), expected);
 }
@@ -399,14 +324,9 @@ fn the_history_is_a_csv_file() {
     assert!(lines[2].starts_with("1,0."), "{text}");
 
     let missing = CsvLogger::new(dir.path().join("missing").join("history.csv"));
-    let error = super::tests::learner(loaders(8, 2, 4))
-        .callback(missing)
-        .fit(1, 0.1);
+    let error = super::tests::learner(loaders(8, 2, 4)).callback(missing).fit(1, 0.1);
     let error = error.unwrap_err().to_string();
-    assert!(
-        error.contains("cannot write") && error.contains("history.csv"),
-        "{error}"
-    );
+    assert!(error.contains("cannot write") && error.contains("history.csv"), "{error}");
 }
 
 #[test]
@@ -437,10 +357,7 @@ fn the_guard_finds_an_overflow_and_the_input() {
         }
     });
     let error = learner.fit(1, 0.1).unwrap_err().to_string();
-    assert!(
-        error.ends_with("in layer 2, Linear(in_features=4, out_features=2)"),
-        "{error}"
-    );
+    assert!(error.ends_with("in layer 2, Linear(in_features=4, out_features=2)"), "{error}");
 
     struct Poison;
     impl Callback for Poison {
@@ -454,14 +371,9 @@ fn the_guard_finds_an_overflow_and_the_input() {
             Ok(())
         }
     }
-    let error = super::tests::learner(loaders(8, 2, 4))
-        .callback(Poison)
-        .fit(1, 0.1);
+    let error = super::tests::learner(loaders(8, 2, 4)).callback(Poison).fit(1, 0.1);
     let error = error.unwrap_err().to_string();
-    assert!(
-        error.contains("step 1") && error.ends_with("in the input"),
-        "{error}"
-    );
+    assert!(error.contains("step 1") && error.ends_with("in the input"), "{error}");
 }
 
 #[test]
@@ -521,17 +433,11 @@ fn the_seed_decides_about_dropout() {
 }
 
 fn digits_learner() -> Learner {
-    let digits = Digits {
-        train: 2_000,
-        valid: 400,
-        ..Default::default()
-    };
+    let digits = Digits { train: 2_000, valid: 400, ..Default::default() };
     let splits = digits::generate(&digits).unwrap();
     let data = DataLoaders::new(&splits, &LoadersConfig::default()).unwrap();
     let mut rng = Pcg64::seed_from_u64(42);
-    let model = Net::SimpleCnnBn
-        .build(&NetConfig::default(), &mut rng)
-        .unwrap();
+    let model = Net::SimpleCnnBn.build(&NetConfig::default(), &mut rng).unwrap();
     Learner::new(data, model, CrossEntropy::default()).metric(Accuracy::default())
 }
 
@@ -539,29 +445,17 @@ fn digits_learner() -> Learner {
 #[test]
 fn digits_are_learned_with_the_same_bits_on_any_number_of_threads() {
     let train = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut learner = digits_learner();
             learner.fit_one_cycle(2, 0.03).unwrap();
-            let accuracy = learner
-                .state
-                .row
-                .as_ref()
-                .unwrap()
-                .metric("accuracy")
-                .unwrap();
+            let accuracy = learner.state.row.as_ref().unwrap().metric("accuracy").unwrap();
             (state_dict(&*learner.state.model), accuracy)
         })
     };
     let (state, accuracy) = train(1);
     assert!(accuracy > 0.85, "{accuracy}");
     for threads in [2, 3] {
-        assert!(
-            train(threads) == (state.clone(), accuracy),
-            "{threads} threads"
-        );
+        assert!(train(threads) == (state.clone(), accuracy), "{threads} threads");
     }
 }

@@ -114,13 +114,7 @@ impl Optimizer for Adam {
             // A gradient lies in memory as its parameter does.
             let gradient = gradient.dense_slice()?;
             let values = parameter.value.make_mut();
-            optim::adam(
-                &config,
-                values,
-                gradient,
-                &mut state.gradient,
-                &mut state.squared,
-            )?;
+            optim::adam(&config, values, gradient, &mut state.gradient, &mut state.squared)?;
             Ok(())
         })
     }
@@ -194,16 +188,9 @@ mod tests {
 
     #[test]
     fn biases_and_norms_decay_only_on_demand() {
-        let l2 = Adam {
-            weight_decay: 0.3,
-            ..Adam::pytorch()
-        };
+        let l2 = Adam { weight_decay: 0.3, ..Adam::pytorch() };
         for adam in [Adam::fastai(), Adam::pytorch(), l2] {
-            for kind in [
-                ParameterKind::Weight,
-                ParameterKind::Bias,
-                ParameterKind::Norm,
-            ] {
+            for kind in [ParameterKind::Weight, ParameterKind::Bias, ParameterKind::Norm] {
                 let decays = kind == ParameterKind::Weight || adam.decay_all;
                 let decay = if decays { adam.weight_decay } else { 0.0 };
                 let expected = reference(&adam, decay);

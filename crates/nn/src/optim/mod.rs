@@ -28,13 +28,8 @@ pub enum Hyper {
 
 impl Hyper {
     /// All of them, in the order in which records list them.
-    pub const ALL: [Hyper; 5] = [
-        Hyper::Lr,
-        Hyper::Momentum,
-        Hyper::SqrMomentum,
-        Hyper::Eps,
-        Hyper::WeightDecay,
-    ];
+    pub const ALL: [Hyper; 5] =
+        [Hyper::Lr, Hyper::Momentum, Hyper::SqrMomentum, Hyper::Eps, Hyper::WeightDecay];
 
     /// The name, as in `momentum`.
     pub fn name(self) -> &'static str {
@@ -172,21 +167,12 @@ mod testing {
         assert_eq!(adam.hyper(Hyper::Lr), Some(0.5));
         for lr in [f64::NAN, -0.1, f64::INFINITY] {
             let error = adam.set_hyper(Hyper::Lr, lr).unwrap_err().to_string();
-            assert!(
-                error.starts_with("lr is ") && error.contains("finite"),
-                "{error}"
-            );
+            assert!(error.starts_with("lr is ") && error.contains("finite"), "{error}");
         }
         assert_eq!(adam.hyper(Hyper::Lr), Some(0.5));
         let mut sgd = Sgd::default();
-        let error = sgd
-            .set_hyper(Hyper::SqrMomentum, 0.9)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("SGD") && error.contains("sqr_momentum"),
-            "{error}"
-        );
+        let error = sgd.set_hyper(Hyper::SqrMomentum, 0.9).unwrap_err().to_string();
+        assert!(error.contains("SGD") && error.contains("sqr_momentum"), "{error}");
     }
 
     #[test]
@@ -194,10 +180,7 @@ mod testing {
         let optimizers: [&mut dyn Optimizer; 2] = [&mut Adam::fastai(), &mut Sgd::default()];
         for optimizer in optimizers {
             let known = |optimizer: &dyn Optimizer| {
-                Hyper::ALL
-                    .into_iter()
-                    .filter(|&h| optimizer.hyper(h).is_some())
-                    .collect::<Vec<_>>()
+                Hyper::ALL.into_iter().filter(|&h| optimizer.hyper(h).is_some()).collect::<Vec<_>>()
             };
             let hypers = known(optimizer);
             for (i, &hyper) in hypers.iter().enumerate() {

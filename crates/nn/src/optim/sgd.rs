@@ -35,12 +35,7 @@ pub struct Sgd {
 
 impl Default for Sgd {
     fn default() -> Self {
-        Sgd {
-            lr: 1e-3,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            averages: vec![],
-        }
+        Sgd { lr: 1e-3, momentum: 0.0, weight_decay: 0.0, averages: vec![] }
     }
 }
 
@@ -99,11 +94,7 @@ mod tests {
     /// Measured with PyTorch: p = 1, lr .1, momentum .9, gradient 1.
     #[test]
     fn golden_numbers() {
-        let mut sgd = Sgd {
-            lr: 0.1,
-            momentum: 0.9,
-            ..Sgd::default()
-        };
+        let mut sgd = Sgd { lr: 0.1, momentum: 0.9, ..Sgd::default() };
         let mut model = Dot::new(&[1.0], ParameterKind::Weight);
         for expected in [0.9, 0.71, 0.439] {
             assert_close(&model.step(&mut sgd, &[1.0]), &[expected]);
@@ -113,11 +104,7 @@ mod tests {
     #[test]
     fn without_momentum_and_with_decay() {
         for (kind, expected) in [(ParameterKind::Weight, 0.85), (ParameterKind::Bias, 0.9)] {
-            let mut sgd = Sgd {
-                lr: 0.1,
-                weight_decay: 0.5,
-                ..Sgd::default()
-            };
+            let mut sgd = Sgd { lr: 0.1, weight_decay: 0.5, ..Sgd::default() };
             let mut model = Dot::new(&[1.0], kind);
             assert_close(&model.step(&mut sgd, &[1.0]), &[expected]);
         }

@@ -22,11 +22,7 @@ pub(crate) struct Epochs {
 impl Epochs {
     /// A table for people, or JSON for programs.
     pub(crate) fn new(json: bool, batch_size: usize) -> Self {
-        Epochs {
-            json,
-            batch_size,
-            bar: ProgressBar::hidden(),
-        }
+        Epochs { json, batch_size, bar: ProgressBar::hidden() }
     }
 }
 
@@ -50,8 +46,7 @@ impl Callback for Epochs {
     fn before_train(&mut self, state: &mut State) -> Flow {
         self.bar = progress::batch_bar();
         self.bar.set_length(state.data.train.batches() as u64);
-        self.bar
-            .set_prefix(format!("epoch {}/{}", state.epoch + 1, state.epochs));
+        self.bar.set_prefix(format!("epoch {}/{}", state.epoch + 1, state.epochs));
         Ok(())
     }
 
@@ -64,8 +59,7 @@ impl Callback for Epochs {
         let lr = state.optimizer.hyper(Hyper::Lr).unwrap_or(f64::NAN);
         let images = self.bar.position() as f64 * self.batch_size as f64;
         let rate = images / self.bar.elapsed().as_secs_f64();
-        self.bar
-            .set_message(format!("loss {loss:.4}  lr {lr:.4}  {rate:.0} images/s"));
+        self.bar.set_message(format!("loss {loss:.4}  lr {lr:.4}  {rate:.0} images/s"));
         Ok(())
     }
 
@@ -77,11 +71,7 @@ impl Callback for Epochs {
     fn after_epoch(&mut self, state: &mut State) -> Flow {
         self.bar.finish_and_clear();
         if let Some(row) = &state.row {
-            line(&if self.json {
-                json_line(row)?
-            } else {
-                table_line(row)
-            })?;
+            line(&if self.json { json_line(row)? } else { table_line(row) })?;
         }
         Ok(())
     }
@@ -92,11 +82,7 @@ fn line(text: &str) -> Result<(), Error> {
 }
 
 fn standard_output(error: io::Error) -> Error {
-    Error::Io {
-        action: "write to",
-        path: PathBuf::from("standard output"),
-        error,
-    }
+    Error::Io { action: "write to", path: PathBuf::from("standard output"), error }
 }
 
 /// An epoch for a program. A struct, and no map, for its fields keep their order.
@@ -158,10 +144,7 @@ mod tests {
             row(header.map(String::from)),
             "epoch  train_loss  valid_loss  accuracy      time"
         );
-        assert_eq!(
-            table_line(&epoch),
-            "    0      0.5000           -    0.9877    1.23 s"
-        );
+        assert_eq!(table_line(&epoch), "    0      0.5000           -    0.9877    1.23 s");
         assert_eq!(
             json_line(&epoch).unwrap(),
             "{\"event\":\"epoch\",\"epoch\":0,\"train_loss\":0.5,\"valid_loss\":null,\

@@ -85,10 +85,7 @@ fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let text = text.split("\n\nUsage:").next().unwrap_or(text);
-    let text = text
-        .split("\n\nFor more information")
-        .next()
-        .unwrap_or(text);
+    let text = text.split("\n\nFor more information").next().unwrap_or(text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -110,9 +107,7 @@ mod tests {
             (&["predict"], "<MODEL>"),
             (&["tran"], "tran"),
         ] {
-            let error = Cli::try_parse_from([&["topedge"], args].concat())
-                .err()
-                .unwrap();
+            let error = Cli::try_parse_from([&["topedge"], args].concat()).err().unwrap();
             let line = one_line(&error);
             assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
             assert!(line.contains(expected), "{line}");

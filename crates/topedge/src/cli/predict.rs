@@ -48,11 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::flag("IMAGE", found, "a PNG or JPEG file"));
     }
     let names = args.images.iter().map(|path| path.display().to_string());
-    let width = names
-        .clone()
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = names.clone().map(|name| name.chars().count()).max().unwrap_or(0);
 
     for (path, name) in args.images.iter().zip(names) {
         let pixels = load_image(path, model.info.image_shape)?;
@@ -61,9 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let probability = prediction.probabilities[prediction.label];
         if args.json {
             let classes = model.info.classes.iter().map(String::as_str);
-            let probabilities = classes
-                .zip(prediction.probabilities.iter().copied())
-                .collect();
+            let probabilities = classes.zip(prediction.probabilities.iter().copied()).collect();
             output::line(output::json(&Recognised {
                 image: &name,
                 label,
@@ -71,10 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                 probabilities,
             })?)?;
         } else {
-            output::line(format_args!(
-                "{name:width$}  {label}  {:.2} %",
-                100.0 * probability
-            ))?;
+            output::line(format_args!("{name:width$}  {label}  {:.2} %", 100.0 * probability))?;
         }
     }
     Ok(())
@@ -84,11 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 pub(crate) fn load_model(path: &Path) -> Result<Model, Failure> {
     if !path.exists() {
         let found = format!("{} does not exist", path.display());
-        return Err(Failure::flag(
-            "MODEL",
-            found,
-            "the model.safetensors of a training run",
-        ));
+        return Err(Failure::flag("MODEL", found, "the model.safetensors of a training run"));
     }
     Ok(Model::load(path)?)
 }

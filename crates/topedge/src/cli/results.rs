@@ -48,11 +48,7 @@ impl Results {
         let model = &*learner.state.model;
         let default = Recorder::default();
         let recorder = learner.find::<Recorder>().unwrap_or(&default);
-        let valid: Vec<f64> = recorder
-            .rows
-            .iter()
-            .filter_map(|row| row.valid_loss)
-            .collect();
+        let valid: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
         let hyper = |hyper: Hyper| {
             let found = recorder.hypers.iter().find(|(known, _)| *known == hyper);
             found.map_or(&[][..], |(_, values)| values)
@@ -62,18 +58,11 @@ impl Results {
             smoothed: &recorder.smoothed_losses,
             valid: &valid,
         };
-        let schedules = SchedulePlot {
-            lr: hyper(Hyper::Lr),
-            momentum: hyper(Hyper::Momentum),
-        };
+        let schedules = SchedulePlot { lr: hyper(Hyper::Lr), momentum: hyper(Hyper::Momentum) };
         let train_seconds: f64 = recorder.rows.iter().map(|row| row.train_seconds).sum();
         let sample_label = &splits.valid.vocab()[splits.valid.label(0) as usize];
         Ok(Results {
-            accuracy: recorder
-                .rows
-                .last()
-                .and_then(|row| row.metric("accuracy"))
-                .unwrap_or(0.0),
+            accuracy: recorder.rows.last().and_then(|row| row.metric("accuracy")).unwrap_or(0.0),
             images_per_second: (recorder.losses.len() * settings.batch_size) as f64 / train_seconds,
             weights_sha256: weights_sha256(&state_dict(model)),
             sample_label: sample_label.clone(),
@@ -136,23 +125,15 @@ fn weights_sha256(state: &StateDict) -> String {
             StateValues::I64(values) => values.iter().for_each(|v| hash.update(v.to_le_bytes())),
         }
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An image of pixels `[channels, height, width]` as a PNG file.
 fn png(pixels: &[u8], [channels, height, width]: [usize; 3]) -> Result<Vec<u8>, Failure> {
     let plane = height * width;
-    let interleaved: Vec<u8> = (0..pixels.len())
-        .map(|i| pixels[i % channels * plane + i / channels])
-        .collect();
-    let color = if channels == 1 {
-        ExtendedColorType::L8
-    } else {
-        ExtendedColorType::Rgb8
-    };
+    let interleaved: Vec<u8> =
+        (0..pixels.len()).map(|i| pixels[i % channels * plane + i / channels]).collect();
+    let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     let mut file = vec![];
     PngEncoder::new(&mut file)
         .write_image(&interleaved, width as u32, height as u32, color)

@@ -25,11 +25,7 @@ pub(crate) struct RunFolder {
 impl RunFolder {
     /// The folder `path`, which is made if it does not exist; or the next free `runs/1`, `runs/2`, ...
     pub(crate) fn create(path: Option<&Path>) -> Result<RunFolder, Failure> {
-        let mut folder = RunFolder {
-            path: PathBuf::new(),
-            made: vec![],
-            finished: false,
-        };
+        let mut folder = RunFolder { path: PathBuf::new(), made: vec![], finished: false };
         if let Some(path) = path {
             folder.path = path.to_owned();
             folder.make(path)?;
@@ -53,9 +49,7 @@ impl RunFolder {
 
     /// Makes `path` and what is missing above it.
     fn make(&mut self, path: &Path) -> Result<(), Failure> {
-        let missing = path
-            .ancestors()
-            .take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+        let missing = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
         let missing: Vec<_> = missing.map(Path::to_owned).collect();
         fs::create_dir_all(path).map_err(Failure::io("make the folder", path))?;
         self.made.splice(0..0, missing);
@@ -69,9 +63,7 @@ impl RunFolder {
 
     /// Writes all `files`, pairs of name and content. Returns the folder's path.
     pub(crate) fn finish(mut self, files: &[(&str, Vec<u8>)]) -> Result<PathBuf, Failure> {
-        let staging = tempfile::Builder::new()
-            .prefix(".topedge-")
-            .tempdir_in(&self.path);
+        let staging = tempfile::Builder::new().prefix(".topedge-").tempdir_in(&self.path);
         let staging = staging.map_err(Failure::io("write into", &self.path))?;
         for (name, content) in files {
             let write = || {
@@ -123,9 +115,7 @@ mod tests {
         let path = dir.path().join("a/b");
         let folder = RunFolder::create(Some(&path)).unwrap();
         fs::write(folder.history(), "epoch").unwrap();
-        let finished = folder
-            .finish(&[("x", b"1".to_vec()), ("y", b"2".to_vec())])
-            .unwrap();
+        let finished = folder.finish(&[("x", b"1".to_vec()), ("y", b"2".to_vec())]).unwrap();
         assert_eq!(finished, path);
         assert_eq!(names(&path), ["history.csv", "x", "y"]);
 
@@ -154,9 +144,7 @@ mod tests {
         let path = dir.path().join("run");
         let folder = RunFolder::create(Some(&path)).unwrap();
         fs::write(folder.history(), "epoch").unwrap();
-        let failure = folder
-            .finish(&[("x", b"1".to_vec()), ("no/y", b"2".to_vec())])
-            .unwrap_err();
+        let failure = folder.finish(&[("x", b"1".to_vec()), ("no/y", b"2".to_vec())]).unwrap_err();
         assert!(failure.to_string().contains("no/y"), "{failure}");
         assert_eq!(names(dir.path()), [""; 0]);
     }

@@ -27,12 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Some(path) => {
             let model = predict::load_model(path)?;
             let info = model.info;
-            (
-                info.net,
-                info.classes.len(),
-                info.image_shape,
-                model.network,
-            )
+            (info.net, info.classes.len(), info.image_shape, model.network)
         }
         None => {
             let config = NetConfig::default();
@@ -42,8 +37,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let summary = Summary::of(&mut network, &image_shape)?;
     let [channels, height, width] = image_shape;
-    output::line(format_args!(
-        "{net}: {classes} classes of {channels}x{height}x{width} images\n"
-    ))?;
+    output::line(format_args!("{net}: {classes} classes of {channels}x{height}x{width} images\n"))?;
     Ok(output::line(summary)?)
 }

@@ -148,11 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
         Some(size) => size as usize,
     };
-    let config = LoadersConfig {
-        batch_size,
-        seed: args.seed,
-        ..Default::default()
-    };
+    let config = LoadersConfig { batch_size, seed: args.seed, ..Default::default() };
     let loaders = DataLoaders::new(&splits, &config)?;
     let info = ModelInfo {
         net: args.net,
@@ -160,10 +156,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         image_shape: splits.train.image_shape(),
         normalize: loaders.train.config().normalize.clone(),
     };
-    let config = NetConfig {
-        image_shape: info.image_shape,
-        classes: info.classes.len(),
-    };
+    let config = NetConfig { image_shape: info.image_shape, classes: info.classes.len() };
     let network = args
         .net
         .build(&config, &mut Pcg64::seed_from_u64(args.seed))
@@ -207,16 +200,9 @@ fn default_batch_size(images: usize) -> usize {
 /// The images that the command line asks for.
 fn load(args: &Args) -> Result<Splits, Failure> {
     let splits = match &args.data {
-        None => digits::generate(&Digits {
-            seed: args.seed,
-            ..Default::default()
-        })?,
+        None => digits::generate(&Digits { seed: args.seed, ..Default::default() })?,
         Some(dir) if !dir.is_dir() => {
-            let what = if dir.exists() {
-                "is no folder"
-            } else {
-                "does not exist"
-            };
+            let what = if dir.exists() { "is no folder" } else { "does not exist" };
             let found = format!("{} {what}", dir.display());
             return Err(Failure::flag("--data", found, "a folder with images"));
         }

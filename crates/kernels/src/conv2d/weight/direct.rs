@@ -46,19 +46,13 @@ struct Cut {
 
 impl Cut {
     fn new(geometry: &Geometry) -> Self {
-        let (rows, channels, taps) = (
-            geometry.group_outputs(),
-            geometry.group_inputs(),
-            geometry.taps(),
-        );
+        let (rows, channels, taps) =
+            (geometry.group_outputs(), geometry.group_inputs(), geometry.taps());
         let units = geometry.batch.div_ceil(IMAGES) * geometry.out_size[0];
         let images = geometry.batch.min(IMAGES);
         let unit = images * (rows * geometry.out_size[1] + channels * geometry.in_size[1]);
         let copies = COPIES / (rows * channels * taps).max(1);
-        let pieces = (units * unit / PIECE)
-            .min(copies)
-            .min(units)
-            .clamp(1, MAX_PIECES);
+        let pieces = (units * unit / PIECE).min(copies).min(units).clamp(1, MAX_PIECES);
         Self {
             units,
             block: (BLOCK / (images * geometry.out_size[1]).max(1)).clamp(1, geometry.out_size[0]),
@@ -145,11 +139,7 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
         let mut unit = self.units.start;
         while unit < self.units.end {
             let (first, row) = (unit / height * IMAGES, unit % height);
-            let end = self
-                .units
-                .end
-                .min(unit + self.block)
-                .min(unit - row + height);
+            let end = self.units.end.min(unit + self.block).min(unit - row + height);
             let block = Block {
                 images: first..self.geometry.batch.min(first + IMAGES),
                 out_rows: row..row + (end - unit),
@@ -211,12 +201,7 @@ impl<T: Element> Piece<'_, T> {
     /// Adds the products of a block by one tap.
     #[inline(always)]
     fn add<V: Microkernel<Elem = T>>(&self, block: &Block, tap: usize) {
-        let Geometry {
-            kernel,
-            out_size,
-            config,
-            ..
-        } = *self.geometry;
+        let Geometry { kernel, out_size, config, .. } = *self.geometry;
         let (rows, channels) = (self.geometry.group_outputs(), self.geometry.group_inputs());
         let tap_at = [tap / kernel[1], tap % kernel[1]];
         let out_h = self.hits(0, block.out_rows.clone(), tap_at[0]);
@@ -240,10 +225,7 @@ impl<T: Element> Piece<'_, T> {
                 let dot = Dot {
                     a,
                     a_places: [a_row, a_place],
-                    b: self
-                        .x
-                        .as_ptr()
-                        .wrapping_add(from + in_h * strides[2] + in_w * strides[3]),
+                    b: self.x.as_ptr().wrapping_add(from + in_h * strides[2] + in_w * strides[3]),
                     b_row_stride: strides[1],
                     // Along an axis of one place the stride does not matter and may be huge.
                     b_places: [
@@ -254,9 +236,7 @@ impl<T: Element> Piece<'_, T> {
                     lanes: block.images.len(),
                     rows: V::MR.min(rows - row),
                     columns: V::NV.min(channels - channel),
-                    c: self
-                        .to
-                        .wrapping_add(row * columns + tap * channels + channel),
+                    c: self.to.wrapping_add(row * columns + tap * channels + channel),
                     c_row_stride: columns,
                 };
                 // SAFETY: channels, places and images are inside `x`, which lies batch-last, and
@@ -271,11 +251,7 @@ impl<T: Element> Piece<'_, T> {
         let size = self.geometry.in_size[axis] as isize;
         let inside = |out: &usize| (0..size).contains(&self.geometry.input_at(axis, *out, tap));
         let start = outs.clone().find(inside).unwrap_or(outs.end);
-        let end = outs
-            .clone()
-            .rev()
-            .find(inside)
-            .map_or(start, |last| last + 1);
+        let end = outs.clone().rev().find(inside).map_or(start, |last| last + 1);
         start..end
     }
 }

@@ -23,10 +23,7 @@ fn store<T: Element>(geometry: &Geometry, sums: &[T], group: usize, dw: &mut Ten
                 let tap = kh * geometry.kernel[1] + kw;
                 for channel in 0..channels {
                     let column = tap * channels + channel;
-                    let pieces = sums
-                        .iter()
-                        .skip(row * columns + column)
-                        .step_by(rows * columns);
+                    let pieces = sums.iter().skip(row * columns + column).step_by(rows * columns);
                     let sum = pieces.fold(T::ZERO, |sum, &piece| sum + piece);
                     let place = [group * rows + row, channel, kh, kw];
                     let offset: usize = place.iter().zip(strides).map(|(i, s)| i * s).sum();

@@ -29,33 +29,20 @@ pub(in super::super) fn run<T: Element>(
     let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
     let columns = geometry.taps() * channels;
     let places = geometry.batch * geometry.out_size[0] * geometry.out_size[1];
-    let pieces = if rows * columns >= WIDE {
-        1
-    } else {
-        (places / PIECE).clamp(1, MAX_PIECES)
-    };
+    let pieces = if rows * columns >= WIDE { 1 } else { (places / PIECE).clamp(1, MAX_PIECES) };
     let piece = places.div_ceil(pieces);
     for group in 0..geometry.config.groups {
         scratch::with(pieces * rows * columns, |sums: &mut [T]| {
             let to = SharedMut::new(sums.as_mut_ptr());
             parallel::for_each(pieces, rows * columns * places, |index| {
                 let first = (index * piece).min(places);
-                let sum = Sum {
-                    geometry,
-                    x,
-                    dy,
-                    group,
-                    first,
-                };
+                let sum = Sum { geometry, x, dy, group, first };
                 let output = Output {
                     // SAFETY: each piece has `rows * columns` sums of its own.
                     c: unsafe { to.get().add(index * rows * columns) },
                     row_stride: columns,
                     columns: Contiguous,
-                    finish: Finish {
-                        beta: T::ZERO,
-                        bias: None,
-                    },
+                    finish: Finish { beta: T::ZERO, bias: None },
                 };
                 let size = [rows, columns, piece.min(places - first)];
                 // SAFETY: rows, columns and places are those of the views, which the geometry was
@@ -83,10 +70,7 @@ impl<T> Sum<'_, T> {
         let [height, width] = self.geometry.out_size;
         let place = self.first + index;
         let position = place % (height * width);
-        (
-            place / (height * width),
-            [position / width, position % width],
-        )
+        (place / (height * width), [position / width, position % width])
     }
 }
 
@@ -133,17 +117,13 @@ impl<T: Element> PackB<T> for Sum<'_, T> {
         for (j, tap) in taps[..columns].iter_mut().enumerate() {
             let (index, channel) = ((j0 + j) / channels, (j0 + j) % channels);
             let channel = self.group * channels + channel;
-            *tap = (
-                [index / kernel_width, index % kernel_width],
-                channel * strides[1],
-            );
+            *tap = ([index / kernel_width, index % kernel_width], channel * strides[1]);
         }
         for k in 0..depth {
             let (n, out) = self.place(k0 + k);
-            for j in 0..V::NR {
+            for (j, &(tap, channel)) in taps[..V::NR].iter().enumerate() {
                 let mut value = T::ZERO;
                 if j < columns {
-                    let (tap, channel) = taps[j];
                     let h = geometry.input_at(0, out[0], tap[0]);
                     let w = geometry.input_at(1, out[1], tap[1]);
                     let [height, width] = geometry.in_size;
