@@ -66,7 +66,7 @@ fn image<T: Element>(shape: [usize; 4], format: Format, seed: u32, with_nan: boo
 
 /// The bits, so that NaN equals itself.
 fn bits<T: Element>(x: &Tensor<T>) -> Vec<u64> {
-    x.data.iter().map(|x| if x != x { 1 } else { (x.to_f64() + 0.0).to_bits() }).collect()
+    x.data.iter().map(|x| if x.is_nan() { 1 } else { (x.to_f64() + 0.0).to_bits() }).collect()
 }
 
 /// Fails unless both hold the same numbers, give or take the rounding of a division.

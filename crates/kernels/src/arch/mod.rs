@@ -1,7 +1,7 @@
 //! Instruction sets: which there are, which this machine has, and which one runs.
 //!
-//! A kernel is written once, over the [`Vector`] trait, as a value that implements [`Kernel`].
-//! [`Isa::run_f32`] compiles it for each instruction set and enters the chosen one; nothing else in
+//! A kernel is written once, over the `Vector` trait, as a value that implements `Kernel`.
+//! `Isa::run_f32` compiles it for each instruction set and enters the chosen one; nothing else in
 //! the crate knows which there are. To add one: a file beside these that implements `Vector` and
 //! `Microkernel` and has a `run`, and a line in each `match` below.
 

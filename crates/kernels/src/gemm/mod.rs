@@ -1,6 +1,6 @@
 //! Matrix multiplication.
 //!
-//! `f32` runs the loops of BLIS ([`blocked`]) around one microkernel shape per instruction set
+//! `f32` runs the loops of BLIS (`blocked`) around one microkernel shape per instruction set
 //! ([`microkernel`]); `f64` is `matrixmultiply`'s. Van Zee and van de Geijn, "BLIS: A Framework for
 //! Rapidly Instantiating BLAS Functionality", ACM TOMS 41 (2015), names the loops and blocks.
 

@@ -6,7 +6,7 @@
 use topedge_kernels::{Element, Isa};
 
 /// Calls `test` once on each instruction set that this machine has, forced.
-pub fn each_isa(test: impl Fn(Isa)) {
+pub(crate) fn each_isa(test: impl Fn(Isa)) {
     for isa in Isa::available() {
         isa.with(|| {
             assert_eq!(Isa::current(), isa, "the forced instruction set did not take");
@@ -16,11 +16,11 @@ pub fn each_isa(test: impl Fn(Isa)) {
 }
 
 /// Lengths around those of vectors, of unrolled loops and of jobs.
-pub const LENGTHS: [usize; 20] =
+pub(crate) const LENGTHS: [usize; 20] =
     [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 4097, 16_384, 32_769, 100_003];
 
 /// Numbers between -2 and 2 that look random, the same for the same seed; exact in `f32`.
-pub fn noise(len: usize, seed: u32) -> Vec<f64> {
+pub(crate) fn noise(len: usize, seed: u32) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9) ^ 0x5851_F42D;
     (0..len)
         .map(|_| {
@@ -33,14 +33,14 @@ pub fn noise(len: usize, seed: u32) -> Vec<f64> {
 }
 
 /// The numbers as elements.
-pub fn to<T: Element>(x: &[f64]) -> Vec<T> {
+pub(crate) fn to<T: Element>(x: &[f64]) -> Vec<T> {
     x.iter().map(|&x| T::from_f64(x)).collect()
 }
 
 /// Fails unless each of `got` is within `tolerance` of `want`, relative to magnitudes above 1, or
 /// both are NaN or the same infinity. For `f64` the tolerance is a millionth of that.
 #[track_caller]
-pub fn assert_close<T: Element>(got: &[T], want: &[f64], tolerance: f64, context: &str) {
+pub(crate) fn assert_close<T: Element>(got: &[T], want: &[f64], tolerance: f64, context: &str) {
     assert_eq!(got.len(), want.len(), "{context}: length");
     let tolerance = if size_of::<T>() == 8 { tolerance * 1e-6 } else { tolerance };
     for (i, (got, &want)) in got.iter().zip(want).enumerate() {
@@ -53,7 +53,7 @@ pub fn assert_close<T: Element>(got: &[T], want: &[f64], tolerance: f64, context
 
 /// Fails unless `run` gives the same on pools of 1, 2, 3, 4 and 8 threads, on each instruction set.
 #[track_caller]
-pub fn assert_thread_independent<R: PartialEq + Send>(run: impl Fn() -> R + Sync) {
+pub(crate) fn assert_thread_independent<R: PartialEq + Send>(run: impl Fn() -> R + Sync) {
     each_isa(|isa| {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
