@@ -1,7 +1,7 @@
 //! Matrix multiplication.
 //!
 //! `f32` runs the loops of BLIS (`blocked`) around one microkernel shape per instruction set
-//! ([`microkernel`]); `f64` is `matrixmultiply`'s. Van Zee and van de Geijn, "BLIS: A Framework for
+//! (`microkernel`); `f64` is `matrixmultiply`'s. Van Zee and van de Geijn, "BLIS: A Framework for
 //! Rapidly Instantiating BLAS Functionality", ACM TOMS 41 (2015), names the loops and blocks.
 
 pub(crate) mod blocked;
