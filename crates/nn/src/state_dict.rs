@@ -203,7 +203,8 @@ mod tests {
     fn what_does_not_fit_is_refused_and_changes_nothing() {
         let mut model = net(1);
         let before = state_dict(&model);
-        let mut refused = |change: &dyn Fn(&mut Vec<(String, StateTensor)>), words: [&str; 3]| {
+        type Change<'a> = &'a dyn Fn(&mut Vec<(String, StateTensor)>);
+        let mut refused = |change: Change<'_>, words: [&str; 3]| {
             let mut state = state_dict(&net(2));
             change(&mut state.entries);
             let error = load_state_dict(&mut model, &state).unwrap_err().to_string();

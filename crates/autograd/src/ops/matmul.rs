@@ -52,7 +52,7 @@ impl<T: Float> Tensor<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+
     use crate::gradcheck::gradcheck;
     use crate::testing::{assert_close, random, single, with_gaps};
 

@@ -67,7 +67,7 @@ impl<T: Float> Tensor<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+
     use crate::gradcheck::gradcheck;
     use crate::testing::{formats, random, with_gaps};
 

@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn values() {
         let x = Tensor::new(vec![0.0, 1.0, 2.0, 30.0], &[4]).unwrap();
-        let y = Tensor::new(vec![0.0, 1.0, 1.4142135623730951, 5.477225575051661], &[4]).unwrap();
+        let y =
+            Tensor::new(vec![0.0, 1.0, std::f64::consts::SQRT_2, 5.477225575051661], &[4]).unwrap();
         assert_close(&x.sqrt(), &y, 1e-14);
         assert_close(&single(&x).sqrt(), &y, 1e-6);
     }

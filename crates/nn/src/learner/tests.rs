@@ -239,9 +239,9 @@ fn the_validation_loss_is_weighted_by_batch_size() {
     let mut learner = learner(loaders(4, 5, 4)).optimizer(Sgd::default());
     learner.fit(1, 0.0).unwrap();
     let row = learner.state.row.clone().unwrap();
-    let mut batches = learner.state.data.valid.epoch(0);
+    let batches = learner.state.data.valid.epoch(0);
     let (mut sum, mut count) = (0.0, 0);
-    while let Some(batch) = batches.next() {
+    for batch in batches {
         let batch = batch.unwrap();
         for (i, &label) in batch.labels.iter().enumerate() {
             let image = Tensor::new(batch.image(i), &[1, 1, 2, 2]).unwrap();

@@ -96,7 +96,7 @@ fn decay_of(parameter: &Parameter, weight_decay: f64, decay_all: bool) -> f32 {
 
 /// An optimiser's averages of one parameter, the `index`-th of the network; new ones in the first
 /// step.
-fn state_of<'a, S>(states: &'a mut Vec<S>, index: usize, new: impl FnOnce() -> S) -> &'a mut S {
+fn state_of<S>(states: &mut Vec<S>, index: usize, new: impl FnOnce() -> S) -> &mut S {
     if index == states.len() {
         states.push(new());
     }

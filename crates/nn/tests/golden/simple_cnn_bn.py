@@ -1,15 +1,20 @@
 """Writes simple_cnn_bn.json: the state names and shapes of PyTorch's simple-cnn-bn, and what it
 answers for weights and images given by formulas, in evaluation and in training.
 
-    python simple_cnn_bn.py                      writes the golden file
-    python simple_cnn_bn.py MODEL.safetensors    checks that PyTorch loads a saved model (strictly)
+    python simple_cnn_bn.py
+        writes the golden file
+    topedge predict MODEL IMAGE... --json | python simple_cnn_bn.py MODEL
+        checks that PyTorch loads a saved model (strictly) and sees the same in the images
 """
 
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
+from safetensors import safe_open
 from torch import nn
 
 
@@ -33,13 +38,31 @@ def wave(shape, frequency):
     return (0.2 * torch.sin(frequency * torch.arange(n, dtype=torch.float64))).float().reshape(shape)
 
 
-def main():
+def check(path):
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        state = {name: file.get_tensor(name) for name in file.keys()}
     model = simple_cnn_bn()
-    if len(sys.argv) > 1:
-        from safetensors.torch import load_file
+    model.load_state_dict(state, strict=True)
+    model.eval()
+    classes, normalize = json.loads(metadata["classes"]), json.loads(metadata["normalize"])
+    worst, images = 0, 0
+    for line in sys.stdin:
+        seen = json.loads(line)
+        pixels = torch.from_numpy(np.array(Image.open(seen["image"]).convert("L")))
+        x = (pixels / 255 - normalize["mean"][0]) / normalize["std"][0]
+        probabilities = model(x[None, None]).softmax(1)[0].tolist()
+        for name, probability in zip(classes, probabilities, strict=True):
+            worst = max(worst, abs(probability - seen["probabilities"][name]))
+        images += 1
+    print(f"{len(state)} tensors loaded; probabilities of {images} images differ by {worst:.1e} at most")
+    sys.exit(images == 0 or worst > 1e-5)
 
-        print(model.load_state_dict(load_file(sys.argv[1]), strict=True))
-        return
+
+def main():
+    if len(sys.argv) > 1:
+        return check(Path(sys.argv[1]))
+    model = simple_cnn_bn()
     state = model.state_dict()
     for number, (name, tensor) in enumerate(state.items()):
         if name.endswith("num_batches_tracked"):
