@@ -1,0 +1,189 @@
+//! What cannot be is refused: one line that says what, where, and what was expected; an exit code;
+//! nothing left behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::{TempDir, tempdir};
+use topedge::data::idx::{IdxArray, write_idx};
+
+use crate::data::{write_mnist, write_tree};
+use crate::{files, succeed, topedge};
+
+/// Checks that the output is that of a failure with this exit code, whose one line has all of `words`.
+fn assert_fails(output: &Output, code: i32, words: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word} in {stderr}");
+    }
+}
+
+/// Checks that `topedge args` fails in `dir` and leaves nothing.
+fn refused(dir: &Path, args: &[&str], code: i32, words: &[&str]) {
+    let before = files(dir);
+    assert_fails(&topedge(dir, args).output().unwrap(), code, words);
+    assert_eq!(files(dir), before, "{args:?} leaves files");
+    assert!(!dir.join("runs").exists(), "{args:?} leaves a folder");
+}
+
+/// `topedge train --data data` in a folder whose data somebody has damaged.
+fn damaged(write: fn(&Path), damage: impl FnOnce(&Path), words: &[&str]) {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    write(&data);
+    damage(&data);
+    refused(dir.path(), &["train", "--data", "data"], 1, words);
+}
+
+#[test]
+fn wrong_use() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    for (args, words) in [
+        (&["train", "--data", "nowhere"][..], &["--data", "nowhere", "does not exist"][..]),
+        (&["train", "--data", "data/t10k-labels-idx1-ubyte"], &["--data", "is no folder"]),
+        (&["train", "--lr", "nan"], &["--lr", "nan", "finite number above 0"]),
+        (&["train", "--lr", "-1"], &["-1"]),
+        (&["train", "--lr", "inf"], &["--lr", "inf"]),
+        (&["train", "--epochs", "0"], &["--epochs", "0"]),
+        (&["train", "--batch-size", "0"], &["--batch-size", "0"]),
+        (
+            &["train", "--data", "data", "--batch-size", "97"],
+            &["--batch-size 97", "at most the 96"],
+        ),
+        (&["train", "--data", "data", "--labels", "3,x"], &["--labels", "\"x\""]),
+        (&["train", "--data", "data", "--labels", "3"], &["--labels", "at least 2"]),
+        (&["train", "--net", "resnet"], &["--net", "resnet", "simple-cnn-bn"]),
+        (&["train", "--optimizer", "lion"], &["--optimizer", "lion", "adam"]),
+        (&["train", "--threads", "0"], &["--threads", "0"]),
+        (&["train", "--seed", "-1"], &["-1"]),
+        (&["trian"], &["trian"]),
+        (&["predict"], &["MODEL"]),
+        (&["predict", "model", "image.png"], &["model", "does not exist"]),
+        (&["summary", "--net", "resnet"], &["resnet"]),
+    ] {
+        refused(dir.path(), args, 2, words);
+    }
+    let forced = topedge(dir.path(), &["train"]).env("TOPEDGE_ISA", "mmx").output().unwrap();
+    assert_fails(&forced, 2, &["TOPEDGE_ISA", "mmx"]);
+}
+
+#[test]
+fn idx_files() {
+    let images = "train-images-idx3-ubyte.gz";
+    let labels = "train-labels-idx1-ubyte";
+    damaged(write_mnist, |data| fs::remove_file(data.join(images)).unwrap(), &["train-images"]);
+    let truncate = |data: &Path| {
+        let whole = fs::read(data.join(images)).unwrap();
+        fs::write(data.join(images), &whole[..whole.len() / 2]).unwrap();
+    };
+    damaged(write_mnist, truncate, &[images]);
+    let short = |data: &Path| fs::write(data.join(labels), [0, 0, 8, 1, 0, 0, 0, 96, 1]).unwrap();
+    damaged(write_mnist, short, &[labels, "expected", "96"]);
+    let magic = |data: &Path| fs::write(data.join(labels), b"\x89PNG\r\n\x1a\n").unwrap();
+    damaged(write_mnist, magic, &[labels, "magic", "expected"]);
+    let fewer = |data: &Path| {
+        write_idx(&data.join(labels), &IdxArray { shape: vec![95], data: vec![1; 95] }).unwrap();
+    };
+    damaged(write_mnist, fewer, &["95", "96"]);
+    let unknown = |data: &Path| {
+        let labels = data.join("t10k-labels-idx1-ubyte");
+        write_idx(&labels, &IdxArray { shape: vec![32], data: vec![200; 32] }).unwrap();
+    };
+    damaged(write_mnist, unknown, &["t10k-labels-idx1-ubyte", "200"]);
+    damaged(|data| fs::create_dir_all(data).unwrap(), |_| (), &["data", "expected"]);
+}
+
+#[test]
+fn trees_of_images() {
+    let image = |data: &Path| {
+        let folder = data.join("training/3");
+        fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+    };
+    let truncate = |data: &Path| {
+        let whole = fs::read(image(data)).unwrap();
+        fs::write(image(data), &whole[..whole.len() / 2]).unwrap();
+    };
+    damaged(write_tree, truncate, &["training/3", ".png"]);
+    damaged(
+        write_tree,
+        |data| fs::write(image(data), "no image").unwrap(),
+        &["training/3", ".png"],
+    );
+    let empty = |data: &Path| {
+        fs::remove_dir_all(data.join("training/3")).unwrap();
+        fs::create_dir(data.join("training/3")).unwrap();
+    };
+    damaged(write_tree, empty, &["3"]);
+    let no_testing = |data: &Path| fs::remove_dir_all(data.join("testing")).unwrap();
+    damaged(write_tree, no_testing, &["data", "testing"]);
+}
+
+/// A folder with a trained model.
+fn trained() -> TempDir {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let train = ["train", "--data", "data", "--epochs", "1", "--batch-size", "32", "--out", "out"];
+    succeed(dir.path(), &train);
+    dir
+}
+
+#[test]
+fn models() {
+    let dir = trained();
+    let whole = fs::read(dir.path().join("out/model.safetensors")).unwrap();
+    let predict = ["predict", "model", "out/sample.png"];
+    let refuse = |bytes: &[u8], words: &[&str]| {
+        fs::write(dir.path().join("model"), bytes).unwrap();
+        refused(dir.path(), &predict, 1, words);
+        refused(dir.path(), &["summary", "model"], 1, words);
+    };
+    for len in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+        refuse(&whole[..len], &["model", "expected", "found"]);
+    }
+    // The tensors of one architecture, said to be another.
+    let text = b"simple-cnn-bn";
+    let at = whole.windows(text.len()).position(|bytes| bytes == text).unwrap();
+    let mut other = whole.clone();
+    other[at..at + text.len()].copy_from_slice(b"simple-cnn   ");
+    refuse(&other, &["model", "net"]);
+    refuse(b"not a model at all", &["model", "safetensors"]);
+
+    let model = "out/model.safetensors";
+    refused(dir.path(), &["predict", model, "nowhere.png"], 2, &["nowhere.png"]);
+    refused(dir.path(), &["predict", model, model], 1, &[model, "image"]);
+}
+
+#[test]
+fn folders_that_cannot_be_written() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    fs::write(dir.path().join("file"), "").unwrap();
+    let train = ["train", "--data", "data", "--epochs", "1", "--batch-size", "32", "--out"];
+    refused(dir.path(), &[&train[..], &["file"]].concat(), 1, &["file"]);
+    refused(dir.path(), &[&train[..], &["file/below"]].concat(), 1, &["file/below"]);
+}
+
+/// A limit on the size of files stands for a full disk: the history fits, the model does not.
+#[cfg(unix)]
+#[test]
+fn a_full_disk() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let before = files(dir.path());
+    // The signal that comes with the limit is ignored, so that writing fails instead.
+    let script = r#"trap "" XFSZ; ulimit -f 16; exec "$0" "$@""#;
+    let output = Command::new("bash")
+        .current_dir(dir.path())
+        .args(["-c", script, env!("CARGO_BIN_EXE_topedge")])
+        .args(["train", "--data", "data", "--epochs", "1", "--batch-size", "32", "--out", "out"])
+        .output()
+        .unwrap();
+    assert_fails(&output, 1, &["cannot write", "out/model.safetensors"]);
+    assert_eq!(files(dir.path()), before);
+    assert!(!dir.path().join("out").exists());
+}

@@ -1,0 +1,65 @@
+//! Training on MNIST's own images, to the accuracy it must reach. For these tests `TOPEDGE_MNIST` names
+//! a folder with the four IDX files.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use tempfile::tempdir;
+
+use crate::{json, succeed};
+
+fn mnist() -> PathBuf {
+    env::var_os("TOPEDGE_MNIST").expect("TOPEDGE_MNIST: a folder with MNIST's IDX files").into()
+}
+
+/// Trains and returns the accuracy on the test images.
+fn accuracy(dir: &Path, args: &[&str]) -> f64 {
+    let data = mnist();
+    let data = data.to_str().unwrap();
+    let lines = succeed(dir, &[&["train", "--data", data, "--json"], args].concat());
+    json(lines.last().unwrap())["accuracy"].as_f64().unwrap()
+}
+
+#[test]
+#[ignore = "needs MNIST: set TOPEDGE_MNIST"]
+fn mnist_five_epochs_with_batch_norm() {
+    let dir = tempdir().unwrap();
+    let args = ["--epochs", "5", "--lr", "0.1", "--batch-size", "512"];
+    let accuracy = accuracy(dir.path(), &args);
+    assert!(accuracy >= 0.99, "{accuracy}");
+}
+
+#[test]
+#[ignore = "needs MNIST: set TOPEDGE_MNIST"]
+fn mnist_one_epoch_with_batch_norm() {
+    let dir = tempdir().unwrap();
+    let accuracy = accuracy(dir.path(), &["--epochs", "1", "--lr", "0.06"]);
+    assert!(accuracy >= 0.98, "{accuracy}");
+}
+
+#[test]
+#[ignore = "needs MNIST: set TOPEDGE_MNIST"]
+fn mnist_threes_and_sevens() {
+    let dir = tempdir().unwrap();
+    let args = ["--labels", "3,7", "--net", "simple-cnn-2", "--epochs", "2", "--lr", "0.01"];
+    let accuracy = accuracy(dir.path(), &args);
+    assert!(accuracy >= 0.985, "{accuracy}");
+}
+
+/// A network that has seen drawn digits alone knows real ones.
+#[test]
+#[ignore = "needs MNIST: set TOPEDGE_MNIST"]
+fn mnist_from_drawn_digits() {
+    let dir = tempdir().unwrap();
+    succeed(dir.path(), &["train", "--out", "out"]);
+    let mut model = topedge::Model::load(&dir.path().join("out/model.safetensors")).unwrap();
+    let images = topedge::data::load(&mnist(), &|_| ()).unwrap().valid;
+    let right = (0..images.len())
+        .filter(|&i| {
+            let label = model.predict(images.image(i)).unwrap().label;
+            model.info.classes[label] == images.vocab()[images.labels()[i] as usize]
+        })
+        .count();
+    let accuracy = right as f64 / images.len() as f64;
+    assert!(accuracy >= 0.9, "{accuracy}");
+}

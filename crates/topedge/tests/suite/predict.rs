@@ -1,0 +1,56 @@
+//! `topedge predict` and `topedge summary`.
+
+use std::fs;
+
+use tempfile::tempdir;
+
+use crate::data::write_mnist;
+use crate::{json, succeed};
+
+const MODEL: &str = "out/model.safetensors";
+
+#[test]
+fn a_trained_network_recognises_images_of_any_size_and_colour() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let train = ["train", "--data", "data", "--epochs", "12", "--batch-size", "16", "--out", "out"];
+    succeed(dir.path(), &train);
+
+    let sample = image::open(dir.path().join("out/sample.png")).unwrap();
+    let large = sample.resize_exact(84, 84, image::imageops::FilterType::Triangle).to_rgb8();
+    large.save(dir.path().join("large.jpg")).unwrap();
+    fs::copy(dir.path().join("out/sample.png"), dir.path().join("name with spaces.png")).unwrap();
+
+    let images = ["out/sample.png", "large.jpg", "name with spaces.png"];
+    let lines = succeed(dir.path(), &[&["predict", MODEL], &images[..], &["--json"]].concat());
+    let seen: Vec<_> = lines.iter().map(|line| json(line)).collect();
+    for (image, seen) in images.iter().zip(&seen) {
+        assert_eq!(seen["image"], *image);
+        let probabilities = seen["probabilities"].as_object().unwrap();
+        assert_eq!(probabilities.len(), 10);
+        let sum: f64 = probabilities.values().map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        assert_eq!(probabilities[seen["label"].as_str().unwrap()], seen["probability"]);
+    }
+    assert_eq!(seen[0]["probabilities"], seen[2]["probabilities"]);
+
+    let text = succeed(dir.path(), &["predict", MODEL, images[0]]);
+    assert_eq!(text.len(), 1);
+    let label = seen[0]["label"].as_str().unwrap();
+    assert!(text[0].starts_with(&format!("out/sample.png  {label}  ")), "{text:?}");
+    assert!(text[0].ends_with(" %"), "{text:?}");
+
+    let of_model = succeed(dir.path(), &["summary", MODEL]).join("\n");
+    assert!(of_model.contains("30,542"), "{of_model}");
+}
+
+#[test]
+fn summaries_of_networks_by_name() {
+    let dir = tempdir().unwrap();
+    let table = succeed(dir.path(), &["summary", "--net", "simple-cnn-2"]).join("\n");
+    // The parameters of the third convolution, the multiply-adds of the second to the fourth, and the
+    // parameters of all.
+    for part in ["Conv2d", "1,168", "14,112", "18,432", "6,722"] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+}

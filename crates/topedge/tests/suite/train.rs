@@ -1,0 +1,124 @@
+//! `topedge train`.
+
+use std::process::Stdio;
+
+use tempfile::tempdir;
+
+use crate::data::{write_mnist, write_tree};
+use crate::{files, json, lines_of, succeed, topedge};
+
+const SHORT: [&str; 7] = ["train", "--data", "data", "--epochs", "2", "--batch-size", "32"];
+
+fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [&SHORT, args].concat()
+}
+
+fn names(line: &serde_json::Value) -> Vec<&str> {
+    line.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn json_has_an_object_a_line_and_nothing_else() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let lines = succeed(dir.path(), &with(&["--json"]));
+    assert_eq!(lines.len(), 3);
+    for (i, line) in lines[..2].iter().enumerate() {
+        let epoch = json(line);
+        assert_eq!((&epoch["event"], &epoch["epoch"]), (&"epoch".into(), &i.into()));
+        for name in ["train_loss", "valid_loss", "accuracy", "seconds", "train_seconds"] {
+            assert!(epoch[name].as_f64().unwrap() >= 0.0, "{name} in {line}");
+        }
+        assert!(epoch["train_seconds"].as_f64() <= epoch["seconds"].as_f64());
+        assert_eq!(names(&epoch).len(), 7);
+    }
+    let done = json(&lines[2]);
+    assert_eq!(done["event"], "done");
+    assert_eq!(done["accuracy"], json(&lines[1])["accuracy"]);
+    assert!(done["images_per_second"].as_f64().unwrap() > 0.0);
+    let sha256 = done["weights_sha256"].as_str().unwrap();
+    assert!(sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_eq!(names(&done).len(), 6);
+    for file in ["model", "history"] {
+        assert!(dir.path().join(done[file].as_str().unwrap()).is_file());
+    }
+}
+
+#[test]
+fn people_get_a_table_and_files() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let text = succeed(dir.path(), &with(&["--out", "out"])).join("\n");
+    assert!(text.contains("epoch  train_loss  valid_loss  accuracy      time\n    0  "), "{text}");
+    for part in ["images per second", "out/model.safetensors", "Try next", "predict"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let expected = [
+        "history.csv",
+        "loss.svg",
+        "model.safetensors",
+        "sample.png",
+        "schedule.svg",
+        "settings.json",
+    ];
+    assert_eq!(files(&dir.path().join("out")), expected);
+    let history = std::fs::read_to_string(dir.path().join("out/history.csv")).unwrap();
+    assert_eq!(history.lines().count(), 3, "{history}");
+}
+
+/// The same command, the same weights: again, on any number of threads, and from files of either kind.
+#[test]
+fn weights_are_reproducible() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let weights = |args: &[&str]| {
+        let lines = succeed(dir.path(), &with(&[&["--json"], args].concat()));
+        json(lines.last().unwrap())["weights_sha256"].clone()
+    };
+    let expected = weights(&["--threads", "1"]);
+    for threads in ["1", "2", "3", "8"] {
+        assert_eq!(weights(&["--threads", threads]), expected, "{threads} threads");
+    }
+    assert_ne!(weights(&["--seed", "43"]), expected);
+    for isa in topedge::kernels::Isa::available() {
+        let run = |threads| {
+            let args = with(&["--json", "--threads", threads]);
+            let output = topedge(dir.path(), &args).env("TOPEDGE_ISA", isa.name()).output();
+            json(lines_of(output.unwrap()).last().unwrap())["weights_sha256"].clone()
+        };
+        assert_eq!(run("1"), run("3"), "{}", isa.name());
+    }
+}
+
+#[test]
+fn trees_of_images_and_each_option() {
+    let dir = tempdir().unwrap();
+    write_tree(&dir.path().join("data"));
+    for args in [
+        &["--labels", "3,7", "--net", "simple-cnn-2", "--batch-size", "4", "--epochs", "1"][..],
+        &["--net", "simple-net", "--schedule", "flat", "--lr", "0.001", "--optimizer", "sgd"],
+        &["--net", "simple-cnn"],
+    ] {
+        // An option that is given twice counts as it was given last.
+        let out = [&["train", "--data", "data", "--json"], args].concat();
+        let lines = succeed(dir.path(), &out);
+        assert!(lines.len() >= 2);
+    }
+    let settings = std::fs::read_to_string(dir.path().join("runs/1/settings.json")).unwrap();
+    let settings = json(&settings);
+    assert_eq!(settings["classes"], serde_json::json!(["3", "7"]));
+    assert_eq!(settings["net"], "simple-cnn-2");
+    assert!(dir.path().join("runs/3/model.safetensors").is_file());
+}
+
+/// `topedge train | head -1`: the reader goes away, and the training still counts.
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let mut command = topedge(dir.path(), &with(&["--out", "out"]));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    lines_of(child.wait_with_output().unwrap());
+    assert!(dir.path().join("out/model.safetensors").is_file());
+}
