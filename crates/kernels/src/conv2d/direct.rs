@@ -97,7 +97,7 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             let (position, image) = (tile / blocks, tile % blocks * V::NR);
             let place = [position / conv.grid[1], position % conv.grid[1]];
             if position != hit_position {
-                hits = Hits::of(conv, place);
+                hits.find::<V>(conv, place);
                 hit_position = position;
             }
             let images = V::NR.min(conv.batch - image);
@@ -105,26 +105,19 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             let offset = image * batch_stride + place[0] * height + place[1] * width;
             let copy =
                 !images.is_multiple_of(V::LANES) || conv.rows.div_ceil(V::MR) >= COPY_FROM_PANELS;
-            let b_stride = if copy {
+            let (b, b_stride, pairs) = if copy {
                 // SAFETY: the images from `image` on are inside the source.
                 unsafe { hits.copy::<V>(conv, image, images, self.rows) };
-                V::NR
+                (self.rows.as_ptr(), V::NR, &hits.in_copy)
             } else {
-                conv.source.strides[1]
+                let source = conv.source.pointer.wrapping_add(image);
+                (source, conv.source.strides[1], &hits.in_source)
             };
             for row in (0..conv.rows).step_by(V::MR) {
-                let weight = self.weight[row * conv.depth()..].as_ptr();
-                let mut pairs = [Pair { a: weight, b: weight }; MAX_TAPS];
-                for (index, (pair, hit)) in pairs.iter_mut().zip(hits.get()).enumerate() {
-                    pair.a = weight.wrapping_add(hit.tap * conv.channels * V::MR);
-                    pair.b = if copy {
-                        self.rows.as_ptr().wrapping_add(index * conv.channels * V::NR)
-                    } else {
-                        conv.source.pointer.wrapping_add(hit.offset + image)
-                    };
-                }
                 let tile = Tile {
-                    pairs: &pairs[..hits.get().len()],
+                    a: self.weight[row * conv.depth()..].as_ptr(),
+                    b,
+                    pairs: &pairs[..hits.len],
                     depth: conv.channels,
                     b_stride,
                     rows: V::MR.min(conv.rows - row),
@@ -146,44 +139,36 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
     }
 }
 
-/// A tap that hits the source from some place of the grid, and where in channel 0.
-#[derive(Clone, Copy, Default)]
-struct Hit {
-    tap: usize,
-    offset: usize,
-}
-
+/// The taps that hit the source from some place of the grid: panels of the weight and rows of the
+/// source, or of its copy `[hits][channels][NR]`.
 struct Hits {
-    hits: [Hit; MAX_TAPS],
+    in_source: [Pair; MAX_TAPS],
+    in_copy: [Pair; MAX_TAPS],
     len: usize,
 }
 
 impl Default for Hits {
     fn default() -> Self {
-        Self { hits: [Hit::default(); MAX_TAPS], len: 0 }
+        let none = [Pair::default(); MAX_TAPS];
+        Self { in_source: none, in_copy: none, len: 0 }
     }
 }
 
 impl Hits {
     #[inline(always)]
-    fn of<T>(conv: &TapConv<'_, T>, place: [usize; 2]) -> Self {
-        let mut hits = Self::default();
+    fn find<V: Microkernel>(&mut self, conv: &TapConv<'_, V::Elem>, place: [usize; 2]) {
+        self.len = 0;
         for (tap, shift) in conv.taps.iter().enumerate() {
             if let Some(offset) = conv.source_offset(place, shift) {
-                hits.hits[hits.len] = Hit { tap, offset };
-                hits.len += 1;
+                let a = tap * conv.channels * V::MR;
+                self.in_source[self.len] = Pair { a, b: offset };
+                self.in_copy[self.len] = Pair { a, b: self.len * conv.channels * V::NR };
+                self.len += 1;
             }
         }
-        hits
     }
 
-    #[inline(always)]
-    fn get(&self) -> &[Hit] {
-        &self.hits[..self.len]
-    }
-
-    /// Copies what the hits see of `images` images to `rows`: `[hits][channels][NR]`, with zeros
-    /// behind the images.
+    /// Copies what the hits see of `images` images to `rows`, with zeros behind the images.
     ///
     /// # Safety
     ///
@@ -197,8 +182,8 @@ impl Hits {
         rows: &mut [V::Elem],
     ) {
         let mut rows = rows.chunks_exact_mut(V::NR);
-        for hit in self.get() {
-            let mut from = conv.source.pointer.wrapping_add(hit.offset + image);
+        for hit in &self.in_source[..self.len] {
+            let mut from = conv.source.pointer.wrapping_add(hit.b + image);
             for row in rows.by_ref().take(conv.channels) {
                 for (index, vector) in row.chunks_exact_mut(V::LANES).enumerate() {
                     let first = index * V::LANES;

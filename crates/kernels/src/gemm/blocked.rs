@@ -241,7 +241,9 @@ impl<T: Element, C: ColumnOffsets> Kernel<T> for MacroKernel<'_, T, C> {
                 let height = V::MR.min(rows - i);
                 let a = self.a[i * self.depth..][..self.depth * V::MR].as_ptr();
                 let tile = Tile {
-                    pairs: &[Pair { a, b }],
+                    a,
+                    b,
+                    pairs: &[Pair { a: 0, b: 0 }],
                     depth: self.depth,
                     b_stride: V::NR,
                     rows: height,

@@ -5,7 +5,9 @@
 //! a tile often lie a power of two apart and would drive each other out of the cache; B is read
 //! where it lies.
 
-use super::microkernel::Microkernel;
+use std::mem::MaybeUninit;
+
+use super::microkernel::{Microkernel, spill};
 use crate::element::Element;
 
 /// What to sum for one tile.
@@ -57,7 +59,8 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
             }
         }
     }
-    for (i, sums) in sums.iter().enumerate().take(dot.rows) {
+    let mut spilled = MaybeUninit::uninit();
+    for (i, sums) in spill(&sums, &mut spilled).iter().enumerate().take(dot.rows) {
         for (j, sum) in sums.iter().enumerate() {
             // SAFETY: the tile of `c` is ours.
             unsafe { *dot.c.add(i * dot.c_row_stride + j) += sum.reduce_add() };

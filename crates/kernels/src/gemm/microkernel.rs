@@ -5,29 +5,28 @@
 //! packed panels. A convolution whose image lies batch-last has one pair for each tap of the
 //! kernel that hits the image, and B is the image itself, not packed at all.
 
+use std::mem::MaybeUninit;
+
 use super::dot::Dot;
 use crate::arch::Vector;
 use crate::element::Element;
 
-/// A panel of A and where the rows of B start that it meets.
-#[derive(Clone, Copy)]
-pub(crate) struct Pair<T> {
+/// A panel of A and where the rows of B start that it meets, as offsets from the tile's.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pair {
     /// `depth` columns of `MR` numbers: `[k][MR]`.
-    pub(crate) a: *const T,
+    pub(crate) a: usize,
     /// `depth` rows, `b_stride` apart, of at least as many numbers as the tile has columns
     /// (rounded up to whole vectors).
-    pub(crate) b: *const T,
+    pub(crate) b: usize,
 }
-
-// SAFETY: a pair is only an address; whoever reads through it has that duty.
-unsafe impl<T: Sync> Send for Pair<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for Pair<T> {}
 
 /// What to sum for one tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile<'a, T> {
-    pub(crate) pairs: &'a [Pair<T>],
+    pub(crate) a: *const T,
+    pub(crate) b: *const T,
+    pub(crate) pairs: &'a [Pair],
     /// Steps of the sum in each pair.
     pub(crate) depth: usize,
     /// Elements between the rows of B.
@@ -71,6 +70,26 @@ pub(crate) trait Microkernel: Vector {
     unsafe fn dot(dot: &Dot<Self::Elem>);
 }
 
+/// Copies the sums of a tile to memory, for loops that index them by a number known at run time only.
+///
+/// The copy is volatile, so that the compiler cannot take it for the sums themselves: it would then
+/// keep those in memory, too, and store all of them in each step.
+#[inline(always)]
+pub(super) fn spill<'a, V: Copy, const R: usize, const N: usize>(
+    sums: &[[V; N]; R],
+    to: &'a mut MaybeUninit<[[V; N]; R]>,
+) -> &'a [[V; N]; R] {
+    let vectors = to.as_mut_ptr().cast::<V>();
+    for (i, sums) in sums.iter().enumerate() {
+        for (j, &sum) in sums.iter().enumerate() {
+            // SAFETY: one of the `R * N` vectors.
+            unsafe { vectors.add(i * N + j).write_volatile(sum) };
+        }
+    }
+    // SAFETY: all vectors have been written.
+    unsafe { to.assume_init_ref() }
+}
+
 /// The loop itself, for `R` rows of panels `MR` wide and `N` vectors of columns.
 ///
 /// # Safety
@@ -83,7 +102,7 @@ pub(crate) unsafe fn sum_tile<V: Microkernel, S: Store<V>, const R: usize, const
 ) {
     let mut sums = [[V::splat(V::Elem::ZERO); N]; R];
     for pair in tile.pairs {
-        let Pair { mut a, mut b } = *pair;
+        let (mut a, mut b) = (tile.a.wrapping_add(pair.a), tile.b.wrapping_add(pair.b));
         for _ in 0..tile.depth {
             let mut row = [V::splat(V::Elem::ZERO); N];
             for (j, vector) in row.iter_mut().enumerate() {
@@ -101,7 +120,8 @@ pub(crate) unsafe fn sum_tile<V: Microkernel, S: Store<V>, const R: usize, const
             b = b.wrapping_add(tile.b_stride);
         }
     }
-    for (i, sums) in sums.iter().enumerate().take(tile.rows) {
+    let mut spilled = MaybeUninit::uninit();
+    for (i, sums) in spill(&sums, &mut spilled).iter().enumerate().take(tile.rows) {
         for (j, &sum) in sums.iter().enumerate() {
             // SAFETY: row and columns are the tile's.
             unsafe { store.put(i, j, sum) };

@@ -48,7 +48,7 @@ fn a_trained_network_recognises_images_of_any_size_and_colour() {
 fn summaries_of_networks_by_name() {
     let dir = tempdir().unwrap();
     let table = succeed(dir.path(), &["summary", "--net", "simple-cnn-2"]).join("\n");
-    // Parameters and multiply-adds of the second to the fourth convolution, as the chapter has them.
+    // Parameters and multiply-adds of the second to the fourth convolution, as the fastai book has them.
     for part in ["Conv2d", "1,168", "14,112", "18,432", "4,640"] {
         assert!(table.contains(part), "{part} in {table}");
     }
