@@ -10,6 +10,9 @@ use std::mem::MaybeUninit;
 use super::microkernel::{Microkernel, spill};
 use crate::element::Element;
 
+/// Most vectors in a row of a tile, of any instruction set.
+pub(crate) const MAX_NV: usize = 4;
+
 /// What to sum for one tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Dot<T> {
@@ -17,9 +20,8 @@ pub(crate) struct Dot<T> {
     pub(crate) a: *const T,
     /// Elements between places of A along the two axes.
     pub(crate) a_places: [usize; 2],
-    /// Rows of places of lanes; the lanes are contiguous.
-    pub(crate) b: *const T,
-    pub(crate) b_row_stride: usize,
+    /// Where each column's lanes of the first place are; they are contiguous.
+    pub(crate) b: [*const T; MAX_NV],
     pub(crate) b_places: [usize; 2],
     pub(crate) places: [usize; 2],
     pub(crate) lanes: usize,
@@ -44,17 +46,21 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
     for h in 0..dot.places[0] {
         for w in 0..dot.places[1] {
             let mut a = dot.a.wrapping_add(h * dot.a_places[0] + w * dot.a_places[1]);
-            let mut b = dot.b.wrapping_add(h * dot.b_places[0] + w * dot.b_places[1]);
+            let place = h * dot.b_places[0] + w * dot.b_places[1];
+            let mut b = [dot.b[0]; C];
+            for (b, from) in b.iter_mut().zip(dot.b) {
+                *b = from.wrapping_add(place);
+            }
             for _ in 0..dot.lanes / V::LANES {
                 // SAFETY: a whole vector of lanes is inside both operands.
-                unsafe { step::<V, R, C>(&mut sums, a, b, dot.b_row_stride, |p| V::load(p)) };
+                unsafe { step::<V, R, C>(&mut sums, a, &b, |p| V::load(p)) };
                 a = a.wrapping_add(V::MR * V::LANES);
-                b = b.wrapping_add(V::LANES);
+                b = b.map(|b| b.wrapping_add(V::LANES));
             }
             if rest > 0 {
                 // SAFETY: `rest` lanes are inside B, and A is padded to a whole vector.
                 unsafe {
-                    step::<V, R, C>(&mut sums, a, b, dot.b_row_stride, |p| V::load_first(p, rest));
+                    step::<V, R, C>(&mut sums, a, &b, |p| V::load_first(p, rest));
                 }
             }
         }
@@ -72,18 +78,17 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
 ///
 /// # Safety
 ///
-/// `R` vectors must be readable at `a`, and `load` must be able to read from `C` rows at `b`.
+/// `R` vectors must be readable at `a`, and `load` must be able to read from each of `b`.
 #[inline(always)]
 unsafe fn step<V: Microkernel, const R: usize, const C: usize>(
     sums: &mut [[V; C]; R],
     a: *const V::Elem,
-    b: *const V::Elem,
-    b_row_stride: usize,
+    b: &[*const V::Elem; C],
     load: impl Fn(*const V::Elem) -> V,
 ) {
     let mut row = [V::splat(V::Elem::ZERO); C];
-    for (j, x) in row.iter_mut().enumerate() {
-        *x = load(b.wrapping_add(j * b_row_stride));
+    for (x, &b) in row.iter_mut().zip(b) {
+        *x = load(b);
     }
     for (i, sums) in sums.iter_mut().enumerate() {
         // SAFETY: one of the `R` vectors.

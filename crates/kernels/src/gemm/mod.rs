@@ -10,7 +10,7 @@ mod microkernel;
 mod pack;
 mod store;
 
-pub(crate) use dot::{Dot, sum_dot};
+pub(crate) use dot::{Dot, MAX_NV, sum_dot};
 pub(crate) use microkernel::{Microkernel, Pair, Store, Tile, dispatch, microkernel, sum_tile};
 pub(crate) use store::{Finish, Panel, Place};
 

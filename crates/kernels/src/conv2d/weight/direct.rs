@@ -10,7 +10,7 @@ use super::super::geometry::Geometry;
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
 use crate::gemm::blocked::TileSize;
-use crate::gemm::{Dot, Microkernel};
+use crate::gemm::{Dot, MAX_NV, Microkernel};
 use crate::parallel::{self, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
@@ -19,7 +19,7 @@ use crate::view::{TensorMut, TensorRef};
 const IMAGES: usize = 128;
 /// Images times places that are summed at once: the rows of a tile stay in the first cache while
 /// all input channels pass. Fewer, and adding up the lanes at the end of each tile would show.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 512;
 /// Elements of both operands that make a piece of the sum, at the least.
 const PIECE: usize = 1 << 14;
 /// Elements of all copies of the gradient, one for each piece, at the most.
@@ -145,8 +145,14 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
                 out_rows: row..row + (end - unit),
             };
             self.pack::<V>(&block);
-            for tap in self.taps.clone() {
-                self.add::<V>(&block, tap);
+            // Few channels do not fill a tile: then some taps of a row of the kernel share it.
+            let together = (V::NV / self.geometry.group_inputs()).max(1);
+            let mut tap = self.taps.start;
+            while tap < self.taps.end {
+                let row_end = (tap / self.geometry.kernel[1] + 1) * self.geometry.kernel[1];
+                let end = self.taps.end.min(tap + together).min(row_end);
+                self.add::<V>(&block, tap..end);
+                tap = end;
             }
             unit = end;
         }
@@ -198,35 +204,67 @@ impl<T: Element> Piece<'_, T> {
         }
     }
 
-    /// Adds the products of a block by one tap.
+    /// Adds the products of a block by some taps of a row of the kernel.
     #[inline(always)]
-    fn add<V: Microkernel<Elem = T>>(&self, block: &Block, tap: usize) {
-        let Geometry { kernel, out_size, config, .. } = *self.geometry;
-        let (rows, channels) = (self.geometry.group_outputs(), self.geometry.group_inputs());
-        let tap_at = [tap / kernel[1], tap % kernel[1]];
-        let out_h = self.hits(0, block.out_rows.clone(), tap_at[0]);
-        let out_w = self.hits(1, 0..out_size[1], tap_at[1]);
+    fn add<V: Microkernel<Elem = T>>(&self, block: &Block, taps: Range<usize>) {
+        let width = self.geometry.kernel[1];
+        let out_h = self.hits(0, block.out_rows.clone(), taps.start / width);
+        let hits = |tap: usize| self.hits(1, 0..self.geometry.out_size[1], tap % width);
+        let start = taps.clone().map(|tap| hits(tap).start).max().unwrap_or(0);
+        let end = taps.clone().map(|tap| hits(tap).end).min().unwrap_or(0).max(start);
+        self.dots::<V>(block, taps.clone(), &out_h, start..end);
+        if taps.len() > 1 {
+            // The places that only some of the taps hit.
+            for tap in taps {
+                let own = hits(tap);
+                self.dots::<V>(block, tap..tap + 1, &out_h, own.start..own.end.min(start));
+                self.dots::<V>(block, tap..tap + 1, &out_h, own.start.max(end)..own.end);
+            }
+        }
+    }
+
+    /// Adds the products of some places of a block, by taps of a row of the kernel that all hit the
+    /// image from there.
+    #[inline(always)]
+    fn dots<V: Microkernel<Elem = T>>(
+        &self,
+        block: &Block,
+        taps: Range<usize>,
+        out_h: &Range<usize>,
+        out_w: Range<usize>,
+    ) {
         if out_h.is_empty() || out_w.is_empty() {
             return;
         }
-        // Both are inside the image, since the tap hits it.
-        let in_h = self.geometry.input_at(0, out_h.start, tap_at[0]) as usize;
-        let in_w = self.geometry.input_at(1, out_w.start, tap_at[1]) as usize;
+        let Geometry { kernel, out_size, config, .. } = *self.geometry;
+        let (rows, channels) = (self.geometry.group_outputs(), self.geometry.group_inputs());
         let strides = self.x.strides();
+        // Where the image is seen from the first place. It is inside, since the taps hit it.
+        let seen = |tap: usize, channel: usize| {
+            let h = self.geometry.input_at(0, out_h.start, tap / kernel[1]) as usize;
+            let w = self.geometry.input_at(1, out_w.start, tap % kernel[1]) as usize;
+            let channel = self.group * channels + channel;
+            let place = channel * strides[1] + h * strides[2] + w * strides[3];
+            self.x.as_ptr().wrapping_add(block.images.start + place)
+        };
         let a_place = block.place::<V>();
         let a_row = out_size[1] * a_place;
         let first = (out_h.start - block.out_rows.start) * a_row + out_w.start * a_place;
-        let columns = self.geometry.taps() * channels;
+        let c_row_stride = self.geometry.taps() * channels;
         for row in (0..rows).step_by(V::MR) {
             let panel = row / V::MR * block.out_rows.len() * a_row;
             let a = self.packed[panel + first..].as_ptr();
-            for channel in (0..channels).step_by(V::NV) {
-                let from = block.images.start + (self.group * channels + channel) * strides[1];
+            for column in (0..taps.len() * channels).step_by(V::NV) {
+                let columns = V::NV.min(taps.len() * channels - column);
+                let mut b = [self.x.as_ptr(); MAX_NV];
+                for (j, b) in b[..columns].iter_mut().enumerate() {
+                    *b = seen(taps.start + (column + j) / channels, (column + j) % channels);
+                }
+                let c = row * c_row_stride + taps.start * channels + column;
                 let dot = Dot {
                     a,
                     a_places: [a_row, a_place],
-                    b: self.x.as_ptr().wrapping_add(from + in_h * strides[2] + in_w * strides[3]),
-                    b_row_stride: strides[1],
+                    b,
                     // Along an axis of one place the stride does not matter and may be huge.
                     b_places: [
                         strides[2].saturating_mul(config.stride[0]),
@@ -235,12 +273,12 @@ impl<T: Element> Piece<'_, T> {
                     places: [out_h.len(), out_w.len()],
                     lanes: block.images.len(),
                     rows: V::MR.min(rows - row),
-                    columns: V::NV.min(channels - channel),
-                    c: self.to.wrapping_add(row * columns + tap * channels + channel),
-                    c_row_stride: columns,
+                    columns,
+                    c: self.to.wrapping_add(c),
+                    c_row_stride,
                 };
                 // SAFETY: channels, places and images are inside `x`, which lies batch-last, and
-                // inside the packed block; the sums of this piece and tap are this job's.
+                // inside the packed block; the sums of this piece and these taps are this job's.
                 unsafe { V::dot(&dot) };
             }
         }
