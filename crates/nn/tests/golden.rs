@@ -26,7 +26,7 @@ fn wave(len: usize, frequency: f64) -> Vec<f32> {
 fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
-        let tolerance = 1e-5 + 1e-4 * expected.abs();
+        let tolerance = 1e-5 * expected.abs().max(1.0);
         assert!((got - expected).abs() <= tolerance, "{what} {i}: {got} is not {expected}");
     }
 }

@@ -18,17 +18,19 @@ use crate::parallel::{self, SharedMut};
 use crate::scratch;
 
 /// Steps of the sum that are packed at once: a panel of A stays in the first cache, and one of B
-/// streams from the second.
-pub(crate) const KC: usize = 256;
-/// Columns that are packed at once (`KC x NC` floats are 3 MiB, a part of the last cache).
+/// streams from the second. With half of it, the output would come and go twice as often, which is
+/// what a product of a thousand rows and columns then waits for.
+pub(crate) const KC: usize = 512;
+/// Columns that are packed at once (`KC x NC` floats are 6 MiB, a part of the last cache).
 const NC: usize = 3072;
 /// Rows that are packed at once.
 const MC: usize = 2048;
-/// Rows of a job, rounded down to whole panels: with `KC` they are 128 KiB, a part of the second
+/// Rows of a job, rounded down to whole panels: with `KC` they are 256 KiB, a part of the second
 /// cache.
 const JOB_ROWS: usize = 128;
-/// Panels of columns of a job.
-const JOB_PANELS: usize = 8;
+/// Columns of a job, rounded down to whole panels: with `KC` they are 384 KiB, the larger part of the
+/// second cache.
+const JOB_COLUMNS: usize = 192;
 
 /// Widest panel of any instruction set.
 pub(crate) const MAX_NR: usize = 64;
@@ -94,6 +96,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
 ) {
     let [mr, nr] = T::run(isa, TileSize);
     let job_size = JOB_ROWS / mr * mr;
+    let job_panels = JOB_COLUMNS / nr;
     let c = SharedMut::new(output.c);
     let (columns, row_stride, finish) = (&output.columns, output.row_stride, output.finish);
     for j0 in (0..n).step_by(NC) {
@@ -127,11 +130,11 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                         });
                         let packed_a = &*packed_a;
                         let row_jobs = block_rows.div_ceil(job_size);
-                        let column_jobs = b_panels.div_ceil(JOB_PANELS);
+                        let column_jobs = b_panels.div_ceil(job_panels);
                         let operations = block_rows * block_columns * depth;
                         parallel::for_each(row_jobs * column_jobs, operations, |job| {
                             let row = (job % row_jobs) * job_size;
-                            let panel = (job / row_jobs) * JOB_PANELS;
+                            let panel = (job / row_jobs) * job_panels;
                             T::run(
                                 isa,
                                 MacroKernel {
@@ -141,7 +144,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                                     rows: [i0 + row, job_size.min(block_rows - row)],
                                     columns: [
                                         j0 + panel * nr,
-                                        (JOB_PANELS * nr).min(block_columns - panel * nr),
+                                        (job_panels * nr).min(block_columns - panel * nr),
                                     ],
                                     c: c.get(),
                                     row_stride,
