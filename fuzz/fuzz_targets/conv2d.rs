@@ -18,32 +18,21 @@ struct Case {
 }
 
 fn check<T: Element>(case: &Case) {
-    let (input, weight, config) = (
-        case.geometry.input(),
-        case.geometry.weight(),
-        &case.geometry.config(),
-    );
+    let (input, weight, config) =
+        (case.geometry.input(), case.geometry.weight(), &case.geometry.config());
     let Ok(output) = output_shape(input, weight, config) else {
         return;
     };
     let [(xs, x_len), (ws, w_len), (ys, y_len)] =
         [(0, input), (1, weight), (2, output)].map(|(i, shape)| case.formats[i].layout(shape));
-    let (x, w, dy) = (
-        integers::<T>(x_len, 1),
-        integers::<T>(w_len, 2),
-        integers::<T>(y_len, 3),
-    );
+    let (x, w, dy) = (integers::<T>(x_len, 1), integers::<T>(w_len, 2), integers::<T>(y_len, 3));
     let bias = integers::<T>(weight[0], 4);
     let bias = case.bias.then_some(&bias[..]);
     let x_view = TensorRef::new(&x, input, xs).unwrap();
     let w_view = TensorRef::new(&w, weight, ws).unwrap();
     let dy_view = TensorRef::new(&dy, output, ys).unwrap();
     // Outputs start as what they must not be, and must not change between their elements.
-    let (y, dx, dw) = (
-        integers::<T>(y_len, 5),
-        integers::<T>(x_len, 6),
-        integers::<T>(w_len, 7),
-    );
+    let (y, dx, dw) = (integers::<T>(y_len, 5), integers::<T>(x_len, 6), integers::<T>(w_len, 7));
     let outputs = |reference: bool| {
         let (mut y, mut dx, mut dw) = (y.clone(), dx.clone(), dw.clone());
         let mut db = vec![T::ONE; weight[0]];
@@ -67,19 +56,9 @@ fn check<T: Element>(case: &Case) {
     for isa in Isa::available() {
         let got = isa.with(|| outputs(false));
         for ((got, expected), what) in got.iter().zip(&expected).zip(["y", "dx", "dw", "db"]) {
-            assert!(
-                got == expected,
-                "{what} differs from the reference on {}",
-                isa.name()
-            );
+            assert!(got == expected, "{what} differs from the reference on {}", isa.name());
         }
     }
 }
 
-fuzz_target!(|case: Case| {
-    if case.double {
-        check::<f64>(&case)
-    } else {
-        check::<f32>(&case)
-    }
-});
+fuzz_target!(|case: Case| { if case.double { check::<f64>(&case) } else { check::<f32>(&case) } });

@@ -42,11 +42,8 @@ fn check<T: Element>(case: &Case) {
     let [m, n, k] = case.size.map(|size| small(size, 80));
     let [a_layout, b_layout, c_layout] =
         [(0, [m, k]), (1, [k, n]), (2, [m, n])].map(|(i, shape)| case.strides[i].layout(shape));
-    let (a, b, c) = (
-        integers::<T>(a_layout.1, 1),
-        integers(b_layout.1, 2),
-        integers(c_layout.1, 3),
-    );
+    let (a, b, c) =
+        (integers::<T>(a_layout.1, 1), integers(b_layout.1, 2), integers(c_layout.1, 3));
     let a = MatRef::new(&a, [m, k], a_layout.0).unwrap();
     let b = MatRef::new(&b, [k, n], b_layout.0).unwrap();
     let [alpha, beta] = [case.alpha, case.beta].map(|x| T::from_f64(f64::from(x % 4)));
@@ -63,10 +60,4 @@ fn check<T: Element>(case: &Case) {
     }
 }
 
-fuzz_target!(|case: Case| {
-    if case.double {
-        check::<f64>(&case)
-    } else {
-        check::<f32>(&case)
-    }
-});
+fuzz_target!(|case: Case| { if case.double { check::<f64>(&case) } else { check::<f32>(&case) } });

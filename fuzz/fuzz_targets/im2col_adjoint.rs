@@ -16,19 +16,13 @@ struct Case {
 
 fuzz_target!(|case: Case| {
     let (input, weight) = (case.geometry.input(), case.geometry.weight());
-    let config = Conv2dConfig {
-        groups: 1,
-        ..case.geometry.config()
-    };
+    let config = Conv2dConfig { groups: 1, ..case.geometry.config() };
     let [_, channels, ..] = input;
     let kernel = [weight[2], weight[3]];
     let Ok(output) = output_shape(input, [1, channels, kernel[0], kernel[1]], &config) else {
         return;
     };
-    let (rows, places) = (
-        channels * kernel[0] * kernel[1],
-        output[0] * output[2] * output[3],
-    );
+    let (rows, places) = (channels * kernel[0] * kernel[1], output[0] * output[2] * output[3]);
     let (strides, len) = case.format.layout(input);
     let (x, m) = (integers::<f64>(len, 1), integers::<f64>(rows * places, 2));
 
@@ -41,13 +35,7 @@ fuzz_target!(|case: Case| {
     // Between the elements nothing is written, so that these zeros add nothing to the sum.
     let mut gradient = vec![0.0; len];
     let view = TensorMut::new(&mut gradient, input, strides).unwrap();
-    col2im(
-        MatRef::row_major(&m, rows, places).unwrap(),
-        kernel,
-        &config,
-        view,
-    )
-    .unwrap();
+    col2im(MatRef::row_major(&m, rows, places).unwrap(), kernel, &config, view).unwrap();
     let right: f64 = gradient.iter().zip(&x).map(|(a, b)| a * b).sum();
     assert_eq!(left, right);
 });

@@ -45,12 +45,7 @@ impl Geometry {
     pub fn weight(&self) -> [usize; 4] {
         let groups = self.config().groups;
         let [height, width] = self.kernel.map(|size| small(size, 6));
-        [
-            groups * small(self.out_channels, 12),
-            small(self.in_channels, 5),
-            height,
-            width,
-        ]
+        [groups * small(self.out_channels, 12), small(self.in_channels, 5), height, width]
     }
 
     /// Stride, padding, dilation and groups; a stride or dilation may be 0.

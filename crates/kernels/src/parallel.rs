@@ -6,8 +6,11 @@ use rayon::prelude::*;
 /// microseconds, in which one core does this much.
 const SMALL: usize = 1 << 18;
 
-/// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds or
-/// elements moved; in parallel if that is worth it.
+/// Multiply-adds in the time in which an element is read, changed a little and written.
+pub(crate) const MOVED: usize = 8;
+
+/// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds; in
+/// parallel if that is worth it.
 pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Sync + Send) {
     if jobs < 2 || operations < SMALL || rayon::current_num_threads() == 1 {
         (0..jobs).for_each(job);

@@ -4,7 +4,7 @@ use crate::arch::{Isa, Kernel, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::{load, store};
 use crate::error::{Result, ShapeError, check_len};
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, MOVED, SharedMut};
 
 /// Elements that one job sums; their sums are added pairwise.
 const CHUNK: usize = 1 << 14;
@@ -79,7 +79,8 @@ fn sum_terms<T: Element, F: Term<T>>(isa: Isa, x: &[T], term: F) -> T {
     }
     let chunks = x.len().div_ceil(CHUNK);
     let (a, b) = x.split_at(chunks.next_power_of_two() / 2 * CHUNK);
-    let [a, b] = parallel::join(x.len(), || sum_terms(isa, a, term), || sum_terms(isa, b, term));
+    let [a, b] =
+        parallel::join(x.len() * MOVED, || sum_terms(isa, a, term), || sum_terms(isa, b, term));
     a + b
 }
 
@@ -161,7 +162,7 @@ fn reduce_axis<T: Element>(x: &[T], [outer, n, inner]: [usize; 3], divisor: T, y
     if inner == 1 {
         // Few rows a job would cost more to hand out than to sum.
         let group = (CHUNK / n.max(1)).max(1);
-        parallel::for_each(outer.div_ceil(group), x.len(), |job| {
+        parallel::for_each(outer.div_ceil(group), x.len() * MOVED, |job| {
             for row in job * group..outer.min((job + 1) * group) {
                 let sum = sum_terms(isa, &x[row * n..][..n], Itself);
                 // SAFETY: one place for each row.
@@ -171,7 +172,7 @@ fn reduce_axis<T: Element>(x: &[T], [outer, n, inner]: [usize; 3], divisor: T, y
         return;
     }
     let parts = inner.div_ceil(COLUMNS);
-    parallel::for_each(outer * parts, x.len(), |job| {
+    parallel::for_each(outer * parts, x.len() * MOVED, |job| {
         let column = job % parts * COLUMNS;
         let columns = COLUMNS.min(inner - column);
         let row = job / parts;

@@ -1,7 +1,6 @@
 //! The networks of the fastai book's chapter on convolutions, by name.
 
 use rand_pcg::Pcg64;
-use topedge_autograd::Float;
 
 use crate::error::{Error, Result};
 use crate::layers::{
@@ -18,7 +17,7 @@ use crate::module::Module;
 ///
 /// let net: Net = "simple-cnn-bn".parse()?;
 /// let mut rng = rand_pcg::Pcg64::seed_from_u64(42);
-/// let model = net.build::<f32>(&NetConfig::default(), &mut rng)?;
+/// let model = net.build(&NetConfig::default(), &mut rng)?;
 /// assert_eq!(parameter_count(&model), 30_542);
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
@@ -73,7 +72,7 @@ impl Net {
     /// # Errors
     ///
     /// When a size is 0, or the images are larger than five halvings make one position of.
-    pub fn build<T: Float>(self, config: &NetConfig, rng: &mut Pcg64) -> Result<Sequential<T>> {
+    pub fn build(self, config: &NetConfig, rng: &mut Pcg64) -> Result<Sequential> {
         let [channels, height, width] = config.image_shape;
         let classes = config.classes;
         let net = match self {
@@ -114,12 +113,12 @@ impl Net {
 
 /// Five blocks, the first with kernels of `first_kernel_size`, the last without ReLU, then
 /// Flatten.
-fn blocks<T: Float>(
+fn blocks(
     channels: [usize; 6],
     first_kernel_size: usize,
     norm: Option<NormPlace>,
     rng: &mut Pcg64,
-) -> Result<Sequential<T>> {
+) -> Result<Sequential> {
     let mut net = Sequential::new();
     for (i, pair) in channels.windows(2).enumerate() {
         let config = BlockConfig {
@@ -204,7 +203,7 @@ mod tests {
     fn other_images() {
         let build = |net: Net, image_shape| {
             let config = NetConfig { image_shape, classes: 5 };
-            net.build::<f32>(&config, &mut rng())
+            net.build(&config, &mut rng())
         };
         for image_shape in [[3, 32, 32], [1, 1, 1], [2, 17, 32]] {
             assert!(build(Net::SimpleCnn, image_shape).is_ok(), "{image_shape:?}");

@@ -4,7 +4,7 @@ use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::error::{Result, check_len};
 use crate::gemm::Microkernel;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, MOVED, SharedMut};
 use crate::view::TensorRef;
 
 /// Sets `db[k]` to the sum of `dy[n, k, h, w]` over images and places.
@@ -17,7 +17,7 @@ pub fn backward_bias<T: Element>(dy: TensorRef<'_, T>, db: &mut [T]) -> Result<(
     check_len("conv2d backward to bias", "the bias's gradient", channels, db.len())?;
     let isa = Isa::current();
     let to = SharedMut::new(db.as_mut_ptr());
-    parallel::for_each(channels, batch * channels * height * width, |channel| {
+    parallel::for_each(channels, batch * channels * height * width * MOVED, |channel| {
         let sum = T::run(isa, SumChannel { dy: &dy, channel });
         // SAFETY: one job a channel, and `db` has them all.
         unsafe { *to.get().add(channel) = sum };

@@ -12,6 +12,7 @@
 
 use super::geometry::Geometry;
 use crate::element::Element;
+use crate::parallel::{self, SharedMut};
 use crate::view::{TensorMut, TensorRef};
 
 /// A place of the kernel that meets the source.
@@ -149,61 +150,64 @@ fn phase_taps(
     })
 }
 
-/// Calls `run` with the sums of the gradient to the input, one for each group and phase.
+/// Calls `run` with the sums of the gradient to the input, one for each group and phase. Phases are
+/// small and do not share any place, so that they may run at once.
 pub(super) fn backward_input<T: Element>(
     geometry: &Geometry,
     dy: &TensorRef<'_, T>,
     weight: &TensorRef<'_, T>,
     dx: &mut TensorMut<'_, T>,
-    run: impl Fn(&TapConv<'_, T>),
+    run: impl Fn(&TapConv<'_, T>) + Sync + Send,
 ) {
     let (stride, [height, width]) = (geometry.config.stride, geometry.in_size);
     let (weight_strides, strides) = (weight.strides(), dx.strides());
     let (rows, channels) = (geometry.group_inputs(), geometry.group_outputs());
-    let mut taps = Vec::with_capacity(geometry.taps());
-    for phase_h in 0..stride[0].min(height) {
-        for phase_w in 0..stride[1].min(width) {
-            taps.clear();
-            for (kh, shift_h) in phase_taps(geometry, 0, phase_h) {
-                for (kw, shift_w) in phase_taps(geometry, 1, phase_w) {
-                    taps.push(Tap {
-                        shift: [shift_h, shift_w],
-                        weight: kh * weight_strides[2] + kw * weight_strides[3],
-                    });
-                }
-            }
-            let origin = phase_h * strides[2] + phase_w * strides[3];
-            let grid =
-                [(height - phase_h).div_ceil(stride[0]), (width - phase_w).div_ceil(stride[1])];
-            for group in 0..geometry.config.groups {
-                let first = group * channels;
-                run(&TapConv {
-                    batch: geometry.batch,
-                    grid,
-                    rows,
-                    channels,
-                    taps: &taps,
-                    step: [1, 1],
-                    source: Source {
-                        pointer: dy.as_ptr().wrapping_add(first * dy.strides()[1]),
-                        size: geometry.out_size,
-                        strides: dy.strides(),
-                    },
-                    weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
-                    weight_strides: [weight_strides[1], weight_strides[0]],
-                    target: Target {
-                        pointer: dx.as_ptr().wrapping_add(origin + group * rows * strides[1]),
-                        strides: [
-                            strides[0],
-                            strides[1],
-                            // An axis of one place may have any stride, also a huge one.
-                            strides[2].saturating_mul(stride[0]),
-                            strides[3].saturating_mul(stride[1]),
-                        ],
-                    },
-                    bias: None,
+    let target = SharedMut::new(dx.as_ptr());
+    let phases = [stride[0].min(height), stride[1].min(width)];
+    let places = geometry.out_size[0] * geometry.out_size[1];
+    let operations = geometry.batch * geometry.out_channels * rows * geometry.taps() * places;
+    parallel::for_each(phases[0] * phases[1], operations, |phase| {
+        let phase = [phase / phases[1], phase % phases[1]];
+        let mut taps = Vec::with_capacity(geometry.taps());
+        for (kh, shift_h) in phase_taps(geometry, 0, phase[0]) {
+            for (kw, shift_w) in phase_taps(geometry, 1, phase[1]) {
+                taps.push(Tap {
+                    shift: [shift_h, shift_w],
+                    weight: kh * weight_strides[2] + kw * weight_strides[3],
                 });
             }
         }
-    }
+        let origin = phase[0] * strides[2] + phase[1] * strides[3];
+        let grid =
+            [(height - phase[0]).div_ceil(stride[0]), (width - phase[1]).div_ceil(stride[1])];
+        for group in 0..geometry.config.groups {
+            let first = group * channels;
+            run(&TapConv {
+                batch: geometry.batch,
+                grid,
+                rows,
+                channels,
+                taps: &taps,
+                step: [1, 1],
+                source: Source {
+                    pointer: dy.as_ptr().wrapping_add(first * dy.strides()[1]),
+                    size: geometry.out_size,
+                    strides: dy.strides(),
+                },
+                weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
+                weight_strides: [weight_strides[1], weight_strides[0]],
+                target: Target {
+                    pointer: target.get().wrapping_add(origin + group * rows * strides[1]),
+                    strides: [
+                        strides[0],
+                        strides[1],
+                        // An axis of one place may have any stride, also a huge one.
+                        strides[2].saturating_mul(stride[0]),
+                        strides[3].saturating_mul(stride[1]),
+                    ],
+                },
+                bias: None,
+            });
+        }
+    });
 }

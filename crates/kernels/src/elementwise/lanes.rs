@@ -3,7 +3,7 @@
 use crate::arch::{Isa, Kernel, Microkernel, Vector};
 use crate::element::Element;
 use crate::error::{Result, check_len};
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, MOVED, SharedMut};
 
 /// What happens to one vector of each operand: a function of `IN` inputs and of the old values of
 /// `OUT` outputs (whose loads vanish where it does not look at them).
@@ -16,7 +16,7 @@ pub(crate) trait Lanes<T: Element, const IN: usize, const OUT: usize>: Copy + Sy
 }
 
 /// Elements of a job: all operands of one stay in the second cache.
-const CHUNK: usize = 1 << 15;
+const CHUNK: usize = 1 << 13;
 
 /// Runs `lanes` over slices of equal length, each with its name for errors of `op`.
 pub(crate) fn each<T: Element, L: Lanes<T, IN, OUT>, const IN: usize, const OUT: usize>(
@@ -35,7 +35,7 @@ pub(crate) fn each<T: Element, L: Lanes<T, IN, OUT>, const IN: usize, const OUT:
     let isa = Isa::current();
     let inputs = inputs.map(|(_, input)| input);
     let outputs = outputs.map(|(_, output)| SharedMut::new(output.as_mut_ptr()));
-    parallel::for_each(len.div_ceil(CHUNK), len.saturating_mul(L::COST), |job| {
+    parallel::for_each(len.div_ceil(CHUNK), len.saturating_mul(L::COST * MOVED), |job| {
         let start = job * CHUNK;
         let len = CHUNK.min(len - start);
         let inputs = inputs.map(|input| &input[start..][..len]);

@@ -2,7 +2,7 @@
 
 use crate::element::Element;
 use crate::error::{Result, ShapeError, check_len};
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, MOVED, SharedMut};
 
 /// The most axes of a strided view.
 const MAX_RANK: usize = 8;
@@ -180,7 +180,7 @@ pub fn copy_strided<T: Element>(
     let [planes, rows, group] = plan.jobs();
     let row_jobs = plan.rows.size.div_ceil(rows);
     let y = SharedMut::new(y.as_mut_ptr());
-    parallel::for_each(planes.div_ceil(group) * row_jobs, plan.elements, |job| {
+    parallel::for_each(planes.div_ceil(group) * row_jobs, plan.elements * MOVED, |job| {
         let first = job / row_jobs * group;
         for plane in first..planes.min(first + group) {
             let block = plan.block(plane, job % row_jobs * rows, rows);

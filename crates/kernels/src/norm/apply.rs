@@ -4,7 +4,7 @@ use super::ChannelLayout;
 use crate::arch::{Isa, Kernel, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::{load, store};
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 
 /// A function of `N` numbers of a channel and of `IN` values. Implement as `#[inline(always)]`.
@@ -50,7 +50,7 @@ impl<T: Element> ChannelOp<T, 1, 1> for Scale {
 }
 
 /// Elements of a job.
-const CHUNK: usize = 1 << 15;
+const CHUNK: usize = 1 << 13;
 
 /// Sets `y` to `op` of the numbers of each channel and of the `inputs`, all of `layout`'s size.
 pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
@@ -89,12 +89,12 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
         };
         if inner == 1 {
             let step = (CHUNK / period).max(1) * period;
-            parallel::for_each(len.div_ceil(step), len, |job| {
+            parallel::for_each(len.div_ceil(step), len * MOVED, |job| {
                 run(job * step, len.min((job + 1) * step), Segments::Periodic);
             });
         } else if inner >= CHUNK {
             let parts = inner.div_ceil(CHUNK);
-            parallel::for_each(outer * channels * parts, len, |job| {
+            parallel::for_each(outer * channels * parts, len * MOVED, |job| {
                 let (segment, part) = (job / parts, job % parts);
                 let start = segment * inner + part * CHUNK;
                 let end = (segment * inner + inner).min(start + CHUNK);
@@ -102,7 +102,7 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
             });
         } else {
             let group = CHUNK / inner;
-            parallel::for_each((outer * channels).div_ceil(group), len, |job| {
+            parallel::for_each((outer * channels).div_ceil(group), len * MOVED, |job| {
                 let first = job * group;
                 let end = len.min((first + group) * inner);
                 run(first * inner, end, Segments::Whole { channel: first % channels, len: inner });

@@ -4,7 +4,7 @@ use super::ChannelLayout;
 use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::load;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 
 /// How many values there are, and two sums over them, in double precision.
@@ -112,7 +112,7 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
         let (partial, _) = partial.as_chunks_mut::<3>();
         let to = SharedMut::new(partial.as_mut_ptr());
         if layout.inner == 1 {
-            parallel::for_each(parts, elements, |part| {
+            parallel::for_each(parts, elements * MOVED, |part| {
                 // SAFETY: each job has its own row of partial sums.
                 let to = unsafe {
                     std::slice::from_raw_parts_mut(to.get().add(part * channels), channels)
@@ -122,7 +122,7 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
                 });
             });
         } else {
-            parallel::for_each(parts * channels, elements, |job| {
+            parallel::for_each(parts * channels, elements * MOVED, |job| {
                 let (part, channel) = (job / channels, job % channels);
                 let sums = T::run(isa, SumBlocks { reduction, x, blocks, part, channel });
                 // SAFETY: each job has a place of its own.

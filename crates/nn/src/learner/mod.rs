@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod attentive;
 mod events;
 mod order;
 mod state;
@@ -224,7 +225,7 @@ impl Learner {
         while let Some(batch) = batches.next() {
             self.state.put_batch(batch?)?;
             // The thread pool is entered once: all parallel loops of a step start inside of it.
-            rayon::scope(|_| self.within(&BATCH, Self::one_batch))?;
+            attentive::run(|| self.within(&BATCH, Self::one_batch))?;
             self.state.batch += 1;
             self.state.step += usize::from(training);
             if let Some(batch) = self.state.take_batch() {

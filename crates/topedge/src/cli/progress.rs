@@ -5,7 +5,7 @@ use topedge::data::Progress;
 
 /// A bar for loading images. Pass [`loading`] what the loader reports.
 pub(crate) fn load_bar() -> ProgressBar {
-    bar("loading  {bar:32} {pos}/{len} images  {per_sec}")
+    bar("loading  {bar:32} {pos}/{len} images")
 }
 
 /// Shows on `bar` how far loading has come.

@@ -13,22 +13,30 @@ const RUNS: &str = "runs";
 ///
 /// The history grows in it with each epoch, so that a run that is interrupted leaves that. All other
 /// files come at the end: written into a hidden folder, and moved out of it together once all are whole.
-/// Unless that has happened, dropping this removes the run's files and the folders it made: a run that
-/// fails leaves nothing.
+/// Unless that has happened, dropping this removes the run's files and the folders it made, and puts an
+/// earlier run's history back: a run that fails leaves things as they were.
 pub(crate) struct RunFolder {
     path: PathBuf,
     /// Folders that did not exist before, innermost first.
     made: Vec<PathBuf>,
+    /// The history that an earlier run has left here.
+    earlier_history: Option<Vec<u8>>,
     finished: bool,
 }
 
 impl RunFolder {
     /// The folder `path`, which is made if it does not exist; or the next free `runs/1`, `runs/2`, ...
     pub(crate) fn create(path: Option<&Path>) -> Result<RunFolder, Failure> {
-        let mut folder = RunFolder { path: PathBuf::new(), made: vec![], finished: false };
+        let mut folder = RunFolder {
+            path: PathBuf::new(),
+            made: vec![],
+            earlier_history: None,
+            finished: false,
+        };
         if let Some(path) = path {
             folder.path = path.to_owned();
             folder.make(path)?;
+            folder.earlier_history = fs::read(folder.history()).ok();
             return Ok(folder);
         }
         folder.make(Path::new(RUNS))?;
@@ -88,7 +96,10 @@ impl Drop for RunFolder {
         if self.finished {
             return;
         }
-        let _ = fs::remove_file(self.history());
+        let _ = match &self.earlier_history {
+            Some(content) => fs::write(self.history(), content),
+            None => fs::remove_file(self.history()),
+        };
         for made in &self.made {
             // Only if it is empty; what others have put there stays.
             let _ = fs::remove_dir(made);
@@ -136,6 +147,17 @@ mod tests {
         assert_eq!(names(dir.path()), ["mine"]);
         drop(RunFolder::create(Some(&dir.path().join("mine"))).unwrap());
         assert_eq!(names(dir.path()), ["mine"]);
+    }
+
+    #[test]
+    fn a_run_that_does_not_finish_puts_an_earlier_history_back() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("history.csv"), "earlier").unwrap();
+        let folder = RunFolder::create(Some(dir.path())).unwrap();
+        fs::write(folder.history(), "epoch").unwrap();
+        drop(folder);
+        assert_eq!(fs::read(dir.path().join("history.csv")).unwrap(), b"earlier");
+        assert_eq!(names(dir.path()), ["history.csv"]);
     }
 
     #[test]

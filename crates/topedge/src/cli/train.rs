@@ -58,7 +58,7 @@ pub(crate) struct Args {
     /// The (highest) learning rate
     #[arg(long, value_name = "X", default_value_t = 0.06, value_parser = learning_rate)]
     lr: f64,
-    /// Images in a batch [default: 512, or 64 of less than 16384 training images]
+    /// Images in a batch [default: 512, or 64 for fewer than 16384 training images]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     /// How the learning rate moves
@@ -210,7 +210,13 @@ fn load(args: &Args) -> Result<Splits, Failure> {
             let bar = progress::load_bar();
             let splits = topedge::data::load(dir, &|at| progress::loading(&bar, at));
             bar.finish_and_clear();
-            splits?
+            splits.map_err(|error| match error {
+                // The fault of no single file.
+                DataError::MissingClass { .. } => {
+                    Failure::Failed(format!("{}: {error}", dir.display()))
+                }
+                error => error.into(),
+            })?
         }
     };
     let splits = match &args.labels {

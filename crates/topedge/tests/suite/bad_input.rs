@@ -95,6 +95,10 @@ fn idx_files() {
         write_idx(&labels, &IdxArray { shape: vec![32], data: vec![200; 32] }).unwrap();
     };
     damaged(write_mnist, unknown, &["t10k-labels-idx1-ubyte", "200"]);
+    let without_zeros = |data: &Path| {
+        write_idx(&data.join(labels), &IdxArray { shape: vec![96], data: vec![9; 96] }).unwrap();
+    };
+    damaged(write_mnist, without_zeros, &["data: ", "no image of class \"0\""]);
     damaged(|data| fs::create_dir_all(data).unwrap(), |_| (), &["data", "expected"]);
 }
 
@@ -121,6 +125,14 @@ fn trees_of_images() {
     damaged(write_tree, empty, &["3"]);
     let no_testing = |data: &Path| fs::remove_dir_all(data.join("testing")).unwrap();
     damaged(write_tree, no_testing, &["data", "testing"]);
+    // JPEG's first bytes, and no more.
+    let jpeg = |data: &Path| fs::write(data.join("testing/3/x.jpg"), b"\xff\xd8\xff").unwrap();
+    damaged(write_tree, jpeg, &["testing/3/x.jpg", "JPEG"]);
+    let unknown = |data: &Path| {
+        fs::create_dir(data.join("testing/x")).unwrap();
+        fs::copy(image(data), data.join("testing/x/1.png")).unwrap();
+    };
+    damaged(write_tree, unknown, &["testing/x", "expected one of", "found x"]);
 }
 
 /// A folder with a trained model.
@@ -166,6 +178,30 @@ fn folders_that_cannot_be_written() {
     let train = ["train", "--data", "data", "--epochs", "1", "--batch-size", "32", "--out"];
     refused(dir.path(), &[&train[..], &["file"]].concat(), 1, &["file"]);
     refused(dir.path(), &[&train[..], &["file/below"]].concat(), 1, &["file/below"]);
+}
+
+/// A run that fails leaves those before it alone, also in its own folder.
+#[test]
+fn losses_that_are_no_numbers() {
+    let dir = trained();
+    let out = dir.path().join("out");
+    let contents = || files(&out).iter().map(|file| fs::read(out.join(file)).unwrap()).collect();
+    let before: Vec<_> = contents();
+    let flat = ["train", "--data", "data", "--epochs", "50", "--schedule", "flat", "--lr", "1e30"];
+    refused(dir.path(), &[&flat[..], &["--out", "out"]].concat(), 1, &["epoch 0", "NaN", "layer"]);
+    assert_eq!(contents(), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_that_is_full() {
+    let dir = trained();
+    for args in [&["train", "--json"][..], &["summary", "out/model.safetensors"]] {
+        let full = fs::File::create("/dev/full").unwrap();
+        let output = topedge(dir.path(), args).stdout(full).output().unwrap();
+        assert_fails(&output, 1, &["cannot write to standard output"]);
+        assert!(!dir.path().join("runs").exists());
+    }
 }
 
 /// A limit on the size of files stands for a full disk: the history fits, the model does not.

@@ -30,12 +30,16 @@ pub(crate) fn write_mnist(dir: &Path) {
 /// Writes the same images as a tree of PNG files.
 pub(crate) fn write_tree(dir: &Path) {
     for (seed, (_, name, count)) in PARTS.into_iter().enumerate() {
-        let digits = digits_of(seed as u64, count);
-        for i in 0..count {
-            let folder = dir.join(name).join(digits.labels()[i].to_string());
-            fs::create_dir_all(&folder).unwrap();
-            let image = image::GrayImage::from_raw(28, 28, digits.image(i).to_vec()).unwrap();
-            image.save(folder.join(format!("{i}.png"))).unwrap();
-        }
+        write_folders(&dir.join(name), &digits_of(seed as u64, count), count);
+    }
+}
+
+/// Writes the first `count` images of `images` as PNG files, a folder for each label.
+pub(crate) fn write_folders(dir: &Path, images: &Dataset, count: usize) {
+    for i in 0..count {
+        let folder = dir.join(&images.vocab()[images.labels()[i] as usize]);
+        fs::create_dir_all(&folder).unwrap();
+        let image = image::GrayImage::from_raw(28, 28, images.image(i).to_vec()).unwrap();
+        image.save(folder.join(format!("{i}.png"))).unwrap();
     }
 }

@@ -32,6 +32,13 @@ fn json(line: &str) -> serde_json::Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
+/// Checks that a line of JSON has these fields, and no others, in this order.
+fn assert_fields(line: &str, fields: &[&str]) {
+    assert_eq!(json(line).as_object().unwrap().len(), fields.len(), "{line}");
+    let places: Vec<_> = fields.iter().map(|field| line.find(&format!("\"{field}\":"))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{fields:?} in {line}");
+}
+
 /// The names of all files below `dir`, sorted.
 fn files(dir: &Path) -> Vec<String> {
     let mut found = vec![];

@@ -6,15 +6,19 @@ use std::path::{Path, PathBuf};
 
 use tempfile::tempdir;
 
+use crate::data::write_folders;
 use crate::{json, succeed};
 
 fn mnist() -> PathBuf {
     env::var_os("TOPEDGE_MNIST").expect("TOPEDGE_MNIST: a folder with MNIST's IDX files").into()
 }
 
-/// Trains and returns the accuracy on the test images.
+/// Trains on MNIST and returns the accuracy on its test images.
 fn accuracy(dir: &Path, args: &[&str]) -> f64 {
-    let data = mnist();
+    accuracy_on(&mnist(), dir, args)
+}
+
+fn accuracy_on(data: &Path, dir: &Path, args: &[&str]) -> f64 {
     let data = data.to_str().unwrap();
     let lines = succeed(dir, &[&["train", "--data", data, "--json"], args].concat());
     json(lines.last().unwrap())["accuracy"].as_f64().unwrap()
@@ -44,6 +48,19 @@ fn mnist_threes_and_sevens() {
     let args = ["--labels", "3,7", "--net", "simple-cnn-2", "--epochs", "2", "--lr", "0.01"];
     let accuracy = accuracy(dir.path(), &args);
     assert!(accuracy >= 0.985, "{accuracy}");
+}
+
+/// A tenth of the images as PNG files.
+#[test]
+#[ignore = "needs MNIST: set TOPEDGE_MNIST"]
+fn mnist_as_a_tree_of_images() {
+    let dir = tempdir().unwrap();
+    let splits = topedge::data::load(&mnist(), &|_| ()).unwrap();
+    let data = dir.path().join("data");
+    write_folders(&data.join("training"), &splits.train, 6000);
+    write_folders(&data.join("testing"), &splits.valid, 1000);
+    let accuracy = accuracy_on(&data, dir.path(), &["--epochs", "5"]);
+    assert!(accuracy >= 0.97, "{accuracy}");
 }
 
 /// A network that has seen drawn digits alone knows real ones.

@@ -1,11 +1,12 @@
 //! `topedge predict` and `topedge summary`.
 
 use std::fs;
+use std::process::Stdio;
 
 use tempfile::tempdir;
 
 use crate::data::write_mnist;
-use crate::{json, succeed};
+use crate::{assert_fields, json, lines_of, succeed, topedge};
 
 const MODEL: &str = "out/model.safetensors";
 
@@ -24,7 +25,8 @@ fn a_trained_network_recognises_images_of_any_size_and_colour() {
     let images = ["out/sample.png", "large.jpg", "name with spaces.png"];
     let lines = succeed(dir.path(), &[&["predict", MODEL], &images[..], &["--json"]].concat());
     let seen: Vec<_> = lines.iter().map(|line| json(line)).collect();
-    for (image, seen) in images.iter().zip(&seen) {
+    for (line, (image, seen)) in lines.iter().zip(images.iter().zip(&seen)) {
+        assert_fields(line, &["image", "label", "probability", "probabilities"]);
         assert_eq!(seen["image"], *image);
         let probabilities = seen["probabilities"].as_object().unwrap();
         assert_eq!(probabilities.len(), 10);
@@ -39,6 +41,12 @@ fn a_trained_network_recognises_images_of_any_size_and_colour() {
     let label = seen[0]["label"].as_str().unwrap();
     assert!(text[0].starts_with(&format!("out/sample.png  {label}  ")), "{text:?}");
     assert!(text[0].ends_with(" %"), "{text:?}");
+
+    // `topedge predict | head -1`: the reader goes away.
+    let mut command = topedge(dir.path(), &["predict", MODEL, images[0], images[1]]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    lines_of(child.wait_with_output().unwrap());
 
     let of_model = succeed(dir.path(), &["summary", MODEL]).join("\n");
     assert!(of_model.contains("30,542"), "{of_model}");

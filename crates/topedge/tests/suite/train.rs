@@ -5,16 +5,12 @@ use std::process::Stdio;
 use tempfile::tempdir;
 
 use crate::data::{write_mnist, write_tree};
-use crate::{files, json, lines_of, succeed, topedge};
+use crate::{assert_fields, files, json, lines_of, succeed, topedge};
 
 const SHORT: [&str; 7] = ["train", "--data", "data", "--epochs", "2", "--batch-size", "32"];
 
 fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
     [&SHORT, args].concat()
-}
-
-fn names(line: &serde_json::Value) -> Vec<&str> {
-    line.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 #[test]
@@ -30,7 +26,9 @@ fn json_has_an_object_a_line_and_nothing_else() {
             assert!(epoch[name].as_f64().unwrap() >= 0.0, "{name} in {line}");
         }
         assert!(epoch["train_seconds"].as_f64() <= epoch["seconds"].as_f64());
-        assert_eq!(names(&epoch).len(), 7);
+        let losses = ["train_loss", "valid_loss", "accuracy"];
+        let fields = [&["event", "epoch"][..], &losses, &["seconds", "train_seconds"]].concat();
+        assert_fields(line, &fields);
     }
     let done = json(&lines[2]);
     assert_eq!(done["event"], "done");
@@ -38,7 +36,8 @@ fn json_has_an_object_a_line_and_nothing_else() {
     assert!(done["images_per_second"].as_f64().unwrap() > 0.0);
     let sha256 = done["weights_sha256"].as_str().unwrap();
     assert!(sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    assert_eq!(names(&done).len(), 6);
+    let measured = ["accuracy", "images_per_second", "weights_sha256"];
+    assert_fields(&lines[2], &[&["event"][..], &measured, &["model", "history"]].concat());
     for file in ["model", "history"] {
         assert!(dir.path().join(done[file].as_str().unwrap()).is_file());
     }
@@ -66,7 +65,7 @@ fn people_get_a_table_and_files() {
     assert_eq!(history.lines().count(), 3, "{history}");
 }
 
-/// The same command, the same weights: again, on any number of threads, and from files of either kind.
+/// The same command, the same weights: again, and on any number of threads.
 #[test]
 fn weights_are_reproducible() {
     let dir = tempdir().unwrap();
@@ -121,4 +120,33 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     lines_of(child.wait_with_output().unwrap());
     assert!(dir.path().join("out/model.safetensors").is_file());
+}
+
+/// Ctrl-C: the epochs that are done stay in the history, and no file is half written.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_its_history() {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    for (name, signal) in [("INT", 2), ("TERM", 15)] {
+        let dir = tempdir().unwrap();
+        // Epochs of drawn digits are long enough for the signal to come between two writes.
+        let args = ["train", "--epochs", "1000", "--out", "out", "--json"];
+        let mut child = topedge(dir.path(), &args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(json(&line)["epoch"], 0);
+        sleep(Duration::from_millis(30));
+        let kill = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(signal));
+        assert_eq!(files(dir.path()), ["out/history.csv"]);
+        let history = std::fs::read_to_string(dir.path().join("out/history.csv")).unwrap();
+        assert!(history.starts_with("epoch,train_loss,valid_loss,accuracy,time\n0,"), "{history}");
+        assert!(history.ends_with('\n'), "{history}");
+    }
 }

@@ -9,28 +9,30 @@ pub(super) mod packed;
 
 use super::geometry::Geometry;
 use crate::element::Element;
-use crate::parallel::{self, SharedMut};
 use crate::view::TensorMut;
 
 /// Adds the pieces `[pieces][rows][taps][channels]` in order, and writes them to their places.
-fn store<T: Element>(geometry: &Geometry, sums: &[T], group: usize, dw: &mut TensorMut<'_, T>) {
+fn store<T: Element>(geometry: &Geometry, sums: &mut [T], group: usize, dw: &mut TensorMut<'_, T>) {
     let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
-    let columns = geometry.taps() * channels;
-    let (to, strides) = (SharedMut::new(dw.as_ptr()), dw.strides());
-    parallel::for_each(rows, sums.len(), |row| {
+    let size = rows * geometry.taps() * channels;
+    let (sum, pieces) = sums.split_at_mut(size);
+    for piece in pieces.chunks_exact(size) {
+        for (sum, &piece) in sum.iter_mut().zip(piece) {
+            *sum += piece;
+        }
+    }
+    let strides = dw.strides();
+    let mut sums = sum.iter();
+    for row in 0..rows {
         for kh in 0..geometry.kernel[0] {
             for kw in 0..geometry.kernel[1] {
-                let tap = kh * geometry.kernel[1] + kw;
-                for channel in 0..channels {
-                    let column = tap * channels + channel;
-                    let pieces = sums.iter().skip(row * columns + column).step_by(rows * columns);
-                    let sum = pieces.fold(T::ZERO, |sum, &piece| sum + piece);
+                for (channel, &sum) in sums.by_ref().take(channels).enumerate() {
                     let place = [group * rows + row, channel, kh, kw];
                     let offset: usize = place.iter().zip(strides).map(|(i, s)| i * s).sum();
-                    // SAFETY: inside the weight's shape; each row is one job's.
-                    unsafe { *to.get().add(offset) = sum };
+                    // SAFETY: inside the weight's shape.
+                    unsafe { *dw.as_ptr().add(offset) = sum };
                 }
             }
         }
-    });
+    }
 }
