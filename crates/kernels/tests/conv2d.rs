@@ -126,6 +126,22 @@ fn mixed_formats() {
 }
 
 #[test]
+fn any_size_may_be_zero() {
+    for format in FORMATS {
+        for zero in 0..6 {
+            let mut sizes = [3, 4, 5, 6, 7, 3];
+            sizes[zero] = 0;
+            let [n, c, h, w, outputs, kernel] = sizes;
+            let (input, weight) = ([n, c, h, w], [outputs, c, kernel, 3]);
+            let case =
+                Case { input, weight, config: config(1, 2), formats: [format; 2], bias: true };
+            check::<f32>(&case);
+            check::<f64>(&case);
+        }
+    }
+}
+
+#[test]
 fn the_layers_of_the_small_nets() {
     for (input, weight, padding) in [
         ([64, 1, 28, 28], [8, 1, 5, 5], 2),

@@ -39,6 +39,9 @@ pub(super) fn backward_weight<T: Element>(
     dw: &mut TensorMut<'_, T>,
 ) {
     let weights = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
+    if weights == 0 {
+        return;
+    }
     if weight::direct::can_run(x, dy) && weights <= DIRECT_WEIGHTS {
         weight::direct::run(isa, geometry, x, dy, dw);
     } else {
