@@ -60,3 +60,7 @@ pub use tape::{Backward, Grads, Tape, no_grad, record};
 pub use tensor::Tensor;
 pub use topedge_kernels::conv2d::Conv2dConfig;
 pub use topedge_kernels::pool::Pool2dConfig;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -60,7 +60,7 @@ pub(crate) fn decode(path: &Path) -> Result<Decoded> {
     let bytes = fs::read(path).map_err(DataError::io("read", path))?;
     let unreadable = |error: &dyn std::fmt::Display| DataError::Image {
         path: path.to_owned(),
-        reason: error.to_string().replace('\n', " "),
+        reason: error.to_string().trim().replace('\n', " "),
     };
     let mut reader = ImageReader::new(Cursor::new(bytes));
     let mut limits = Limits::default();

@@ -29,3 +29,7 @@ pub use arch::Isa;
 pub use element::Element;
 pub use error::{Result, ShapeError};
 pub use view::{MatMut, MatRef, TensorMut, TensorRef};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
