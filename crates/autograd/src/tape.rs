@@ -1,6 +1,8 @@
 //! The tape: operations in the order they ran, and the way back through them.
 
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
@@ -108,9 +110,47 @@ fn check_shape<T: Float>(
     Err(Error::shape("backward", what.to_string(), format!("shape {expected:?}"), got))
 }
 
+/// The memory of a node: it serves the next operation of the same kind, so that a training loop
+/// allocates none after the first step.
+trait Slot<T: Float>: Any {
+    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()>;
+    /// Frees what the node saved.
+    fn empty(&mut self);
+}
+
+impl<T: Float, B: Backward<T> + 'static> Slot<T> for Option<B> {
+    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        self.as_ref().map_or(Ok(()), |backward| backward.backward(dy, grads))
+    }
+
+    fn empty(&mut self) {
+        *self = None;
+    }
+}
+
+/// Slots that wait for an operation of their kind.
+struct Spare<T: Float>(HashMap<TypeId, Vec<Box<dyn Slot<T>>>>);
+
+impl<T: Float> Spare<T> {
+    fn fill<B: Backward<T> + 'static>(&mut self, backward: B) -> Box<dyn Slot<T>> {
+        if let Some(mut slot) = self.0.get_mut(&TypeId::of::<Option<B>>()).and_then(Vec::pop)
+            && let Some(place) = (&mut *slot as &mut dyn Any).downcast_mut::<Option<B>>()
+        {
+            *place = Some(backward);
+            return slot;
+        }
+        Box::new(Some(backward))
+    }
+
+    fn keep(&mut self, mut slot: Box<dyn Slot<T>>) {
+        slot.empty();
+        self.0.entry((&*slot as &dyn Any).type_id()).or_default().push(slot);
+    }
+}
+
 /// A recorded operation.
 struct Node<T: Float> {
-    backward: Box<dyn Backward<T>>,
+    backward: Box<dyn Slot<T>>,
     /// Which of the graph's sources are its inputs.
     inputs: Range<usize>,
 }
@@ -123,11 +163,13 @@ pub struct Graph<T: Float> {
     sources: Vec<Source<T>>,
     /// The gradient gathered for each node's output. Empty but during backward.
     sums: Vec<Option<Tensor<T>>>,
+    spare: Spare<T>,
 }
 
 impl<T: Float> Graph<T> {
     fn new() -> Self {
-        Self { id: next_id(), nodes: Vec::new(), sources: Vec::new(), sums: Vec::new() }
+        let spare = Spare(HashMap::new());
+        Self { id: next_id(), nodes: Vec::new(), sources: Vec::new(), sums: Vec::new(), spare }
     }
 
     fn source(&self, x: &Tensor<T>) -> Source<T> {
@@ -142,15 +184,16 @@ impl<T: Float> Graph<T> {
 
     /// Runs the nodes in reverse, from `seed` (the gradient of `of`), and frees each on the way.
     fn run_back(&mut self, of: Source<T>, seed: Tensor<T>) -> Result<()> {
-        let Self { nodes, sources, sums, .. } = self;
+        let Self { nodes, sources, sums, spare, .. } = self;
         sums.resize_with(nodes.len(), || None);
         Grads { inputs: &[of], sums }.add(0, || Ok(seed))?;
-        // Draining drops each node, and what it saved, once it has run.
+        // What each node saved is freed once it has run.
         for (index, node) in nodes.drain(..).enumerate().rev() {
             if let Some(dy) = sums[index].take() {
                 let mut grads = Grads { inputs: &sources[node.inputs.clone()], sums };
                 node.backward.backward(&dy, &mut grads)?;
             }
+            spare.keep(node.backward);
         }
         Ok(())
     }
@@ -158,7 +201,9 @@ impl<T: Float> Graph<T> {
     /// Empties the graph, keeping its memory. Tensors that it recorded become constants.
     fn clear(&mut self) {
         self.id = next_id();
-        self.nodes.clear();
+        for node in self.nodes.drain(..) {
+            self.spare.keep(node.backward);
+        }
         self.sources.clear();
         self.sums.clear();
     }
@@ -200,6 +245,8 @@ struct Frame {
 thread_local! {
     /// The innermost frame, at the end, decides.
     static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    /// The empty graphs of a tape that has ended, for the next one.
+    static ENDED: RefCell<Option<Graphs>> = const { RefCell::new(None) };
 }
 
 fn next_id() -> u64 {
@@ -225,11 +272,16 @@ impl FrameGuard {
 impl Drop for FrameGuard {
     fn drop(&mut self) {
         // Saved tensors drop after the borrow has ended, and a thread that is ending has no frames.
-        let _frame = FRAMES.try_with(|frames| {
+        let frame = FRAMES.try_with(|frames| {
             let mut frames = frames.borrow_mut();
             let place = frames.iter().rposition(|frame| frame.id == self.id)?;
             Some(frames.remove(place))
         });
+        if let Ok(Some(Frame { graphs: Some(mut graphs), .. })) = frame {
+            graphs.f32.clear();
+            graphs.f64.clear();
+            let _ended = ENDED.try_with(|ended| ended.replace(Some(graphs)));
+        }
     }
 }
 
@@ -259,7 +311,7 @@ impl Tape {
     #[must_use = "a tape records only while it lives"]
     #[expect(clippy::new_without_default, reason = "recording is a side effect to be asked for")]
     pub fn new() -> Self {
-        let graphs = Graphs { f32: Graph::new(), f64: Graph::new() };
+        let graphs = ENDED.take().unwrap_or_else(|| Graphs { f32: Graph::new(), f64: Graph::new() });
         Self(FrameGuard::enter(Some(graphs)))
     }
 
@@ -353,7 +405,7 @@ pub fn record<T: Float, B: Backward<T> + 'static>(
         return output;
     }
     // Built before the graph is borrowed: it may well run operations itself.
-    let backward = Box::new(backward(&output));
+    let backward = backward(&output);
     let origin = with_recording(|graph: &mut Graph<T>| {
         let first = graph.sources.len();
         for x in inputs {
@@ -361,6 +413,7 @@ pub fn record<T: Float, B: Backward<T> + 'static>(
             graph.sources.push(source);
         }
         let inputs = first..graph.sources.len();
+        let backward = graph.spare.fill(backward);
         graph.nodes.push(Node { backward, inputs });
         Origin::Node { graph: graph.id, node: graph.nodes.len() - 1 }
     });

@@ -158,8 +158,8 @@ impl Hits {
     #[inline(always)]
     fn find<V: Microkernel>(&mut self, conv: &TapConv<'_, V::Elem>, place: [usize; 2]) {
         self.len = 0;
-        for (tap, shift) in conv.taps.iter().enumerate() {
-            if let Some(offset) = conv.source_offset(place, shift) {
+        for tap in 0..conv.taps.len() {
+            if let Some(offset) = conv.source_offset(place, &conv.taps.get(tap)) {
                 let a = tap * conv.channels * V::MR;
                 self.in_source[self.len] = Pair { a, b: offset };
                 self.in_copy[self.len] = Pair { a, b: self.len * conv.channels * V::NR };

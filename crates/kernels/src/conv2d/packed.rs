@@ -119,7 +119,7 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
         let [row_stride, channel_stride] = conv.weight_strides;
         for k in 0..depth {
             let (tap, channel) = ((k0 + k) / conv.channels, (k0 + k) % conv.channels);
-            let offset = conv.taps[tap].weight + channel * channel_stride + i0 * row_stride;
+            let offset = conv.taps.get(tap).weight + channel * channel_stride + i0 * row_stride;
             for i in 0..V::MR {
                 // SAFETY: rows, channels and taps are the weight's; `to` is the caller's duty.
                 unsafe {
@@ -153,7 +153,7 @@ impl<T: Element> PackB<T> for Im2col<'_, '_, T> {
         while k < depth {
             let (tap, channel) = ((k0 + k) / conv.channels, (k0 + k) % conv.channels);
             let channels = (conv.channels - channel).min(depth - k);
-            let runs = Runs::of(self, &segments[..count], &conv.taps[tap]);
+            let runs = Runs::of(self, &segments[..count], &conv.taps.get(tap));
             let stride = conv.source.strides[1];
             let from = conv.source.pointer.wrapping_add(channel * stride);
             // SAFETY: the runs are inside every channel of the source; `to` is the caller's duty.

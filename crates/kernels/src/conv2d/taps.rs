@@ -24,6 +24,83 @@ pub(super) struct Tap {
     pub(super) weight: usize,
 }
 
+/// The taps along one axis that a sum runs over: evenly spaced in the kernel, and so are their shifts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AxisTaps {
+    /// Index in the kernel.
+    first: usize,
+    step: usize,
+    len: usize,
+    shift: isize,
+    shift_step: isize,
+}
+
+impl AxisTaps {
+    /// All taps: output 0 sees them from `-padding` on.
+    fn forward(geometry: &Geometry, axis: usize) -> Self {
+        Self {
+            first: 0,
+            step: 1,
+            len: geometry.kernel[axis],
+            shift: geometry.input_at(axis, 0, 0),
+            shift_step: geometry.config.dilation[axis] as isize,
+        }
+    }
+
+    /// The taps that meet the inputs of a phase.
+    fn backward(geometry: &Geometry, axis: usize, phase: usize) -> Self {
+        let stride = geometry.config.stride[axis] as isize;
+        let (padding, dilation) = (geometry.config.padding[axis], geometry.config.dilation[axis]);
+        let kernel = geometry.kernel[axis];
+        let distance = |tap: usize| (phase + padding) as isize - (tap * dilation) as isize;
+        let meets = |tap: &usize| distance(*tap) % stride == 0;
+        let first = (0..kernel).find(meets).unwrap_or(kernel);
+        let second = (first + 1..kernel).find(meets).unwrap_or(kernel);
+        let step = (second - first).max(1);
+        Self {
+            first,
+            step,
+            len: (kernel - first).div_ceil(step),
+            shift: distance(first) / stride,
+            shift_step: -((step * dilation) as isize) / stride,
+        }
+    }
+
+    fn index(&self, tap: usize) -> usize {
+        self.first + tap * self.step
+    }
+
+    fn shift(&self, tap: usize) -> isize {
+        self.shift + tap as isize * self.shift_step
+    }
+}
+
+/// The taps of a sum, row by row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taps {
+    axes: [AxisTaps; 2],
+    /// Elements of the weight from one tap of the kernel to the next, on each axis.
+    weight_strides: [usize; 2],
+}
+
+impl Taps {
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.axes[0].len * self.axes[1].len
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, tap: usize) -> Tap {
+        let [vertical, horizontal] = &self.axes;
+        let (row, column) = (tap / horizontal.len, tap % horizontal.len);
+        let [height, width] = self.weight_strides;
+        Tap {
+            shift: [vertical.shift(row), horizontal.shift(column)],
+            weight: vertical.index(row) * height + horizontal.index(column) * width,
+        }
+    }
+}
+
 /// The source of the sums: the image, or the gradient of the output.
 #[derive(Clone, Copy)]
 pub(super) struct Source<T> {
@@ -49,7 +126,7 @@ pub(super) struct TapConv<'a, T> {
     pub(super) rows: usize,
     /// Channels of the source.
     pub(super) channels: usize,
-    pub(super) taps: &'a [Tap],
+    pub(super) taps: Taps,
     pub(super) step: [usize; 2],
     pub(super) source: Source<T>,
     pub(super) weight: *const T,
@@ -101,15 +178,10 @@ pub(super) fn forward<T: Element>(
 ) {
     let config = geometry.config;
     let weight_strides = weight.strides();
-    let mut taps = Vec::with_capacity(geometry.taps());
-    for kh in 0..geometry.kernel[0] {
-        for kw in 0..geometry.kernel[1] {
-            taps.push(Tap {
-                shift: [geometry.input_at(0, 0, kh), geometry.input_at(1, 0, kw)],
-                weight: kh * weight_strides[2] + kw * weight_strides[3],
-            });
-        }
-    }
+    let taps = Taps {
+        axes: [0, 1].map(|axis| AxisTaps::forward(geometry, axis)),
+        weight_strides: [weight_strides[2], weight_strides[3]],
+    };
     let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
     for group in 0..config.groups {
         let first = group * rows;
@@ -118,7 +190,7 @@ pub(super) fn forward<T: Element>(
             grid: geometry.out_size,
             rows,
             channels,
-            taps: &taps,
+            taps,
             step: config.stride,
             source: Source {
                 pointer: x.as_ptr().wrapping_add(group * channels * x.strides()[1]),
@@ -134,20 +206,6 @@ pub(super) fn forward<T: Element>(
             bias: bias.map(|bias| &bias[first..first + rows]),
         });
     }
-}
-
-/// The taps that meet the inputs of a phase along one axis, each with its shift.
-fn phase_taps(
-    geometry: &Geometry,
-    axis: usize,
-    phase: usize,
-) -> impl Iterator<Item = (usize, isize)> {
-    let stride = geometry.config.stride[axis] as isize;
-    let (padding, dilation) = (geometry.config.padding[axis], geometry.config.dilation[axis]);
-    (0..geometry.kernel[axis]).filter_map(move |tap| {
-        let distance = (phase + padding) as isize - (tap * dilation) as isize;
-        (distance % stride == 0).then_some((tap, distance / stride))
-    })
 }
 
 /// Calls `run` with the sums of the gradient to the input, one for each group and phase. Phases are
@@ -168,15 +226,10 @@ pub(super) fn backward_input<T: Element>(
     let operations = geometry.batch * geometry.out_channels * rows * geometry.taps() * places;
     parallel::for_each(phases[0] * phases[1], operations, |phase| {
         let phase = [phase / phases[1], phase % phases[1]];
-        let mut taps = Vec::with_capacity(geometry.taps());
-        for (kh, shift_h) in phase_taps(geometry, 0, phase[0]) {
-            for (kw, shift_w) in phase_taps(geometry, 1, phase[1]) {
-                taps.push(Tap {
-                    shift: [shift_h, shift_w],
-                    weight: kh * weight_strides[2] + kw * weight_strides[3],
-                });
-            }
-        }
+        let taps = Taps {
+            axes: [0, 1].map(|axis| AxisTaps::backward(geometry, axis, phase[axis])),
+            weight_strides: [weight_strides[2], weight_strides[3]],
+        };
         let origin = phase[0] * strides[2] + phase[1] * strides[3];
         let grid =
             [(height - phase[0]).div_ceil(stride[0]), (width - phase[1]).div_ceil(stride[1])];
@@ -187,7 +240,7 @@ pub(super) fn backward_input<T: Element>(
                 grid,
                 rows,
                 channels,
-                taps: &taps,
+                taps,
                 step: [1, 1],
                 source: Source {
                     pointer: dy.as_ptr().wrapping_add(first * dy.strides()[1]),

@@ -1,6 +1,5 @@
 //! The training loop.
 
-mod attentive;
 mod events;
 mod order;
 mod state;
@@ -189,7 +188,8 @@ impl Learner {
         state.epochs = epochs;
         state.steps = epochs.saturating_mul(state.data.train.batches());
         state.step = 0;
-        match self.within(&FIT, Self::all_epochs) {
+        // The thread pool is entered once: all parallel loops start inside of it.
+        match rayon::scope(|_| self.within(&FIT, Self::all_epochs)) {
             Err(Interrupt::Cancel(cancel)) => Err(Error::StrayCancel { cancel }),
             Err(Interrupt::Error(error)) => Err(error),
             Ok(()) => Ok(()),
@@ -224,8 +224,7 @@ impl Learner {
         let mut batches = loader.epoch(pass);
         while let Some(batch) = batches.next() {
             self.state.put_batch(batch?)?;
-            // The thread pool is entered once: all parallel loops of a step start inside of it.
-            attentive::run(|| self.within(&BATCH, Self::one_batch))?;
+            self.within(&BATCH, Self::one_batch)?;
             self.state.batch += 1;
             self.state.step += usize::from(training);
             if let Some(batch) = self.state.take_batch() {
