@@ -311,7 +311,8 @@ impl Tape {
     #[must_use = "a tape records only while it lives"]
     #[expect(clippy::new_without_default, reason = "recording is a side effect to be asked for")]
     pub fn new() -> Self {
-        let graphs = ENDED.take().unwrap_or_else(|| Graphs { f32: Graph::new(), f64: Graph::new() });
+        let graphs =
+            ENDED.take().unwrap_or_else(|| Graphs { f32: Graph::new(), f64: Graph::new() });
         Self(FrameGuard::enter(Some(graphs)))
     }
 

@@ -1,12 +1,13 @@
 //! The loops around the microkernel.
 //!
-//! Numbered as in the BLIS papers, outermost first, with what each packs:
+//! Named as in the BLIS papers, outermost first, with what each packs:
 //!
-//! 5. over columns, `NC` at a time;
-//! 4. over the sum, `KC` at a time: packs `KC x NC` of B in panels of `NR`, shared by all threads;
-//! 3. over rows, `MC` at a time: packs `MC x KC` of A in panels of `MR`, shared by all threads;
-//! 2. over the panels of B, and
-//! 1. over the panels of A: one tile each, cut into jobs by shape.
+//! 1. over the sum, and over rows: packs a part of A in panels of `MR`, shared by all threads;
+//! 2. over columns, one job each, with no barrier between:
+//! 3. over the job's columns, `BLOCK_PANELS` panels at a time, and over the part of the sum, `KC` at a
+//!    time: packs `KC` rows of those panels of B, for this job alone;
+//! 4. over the panels of A, and
+//! 5. over the panels of B: one tile each.
 //!
 //! The sum of an element of C is always taken in the same order, so the cut does not show.
 
@@ -21,16 +22,22 @@ use crate::scratch;
 /// streams from the second. With half of it, the output would come and go twice as often, which is
 /// what a product of a thousand rows and columns then waits for.
 pub(crate) const KC: usize = 512;
-/// Columns that are packed at once (`KC x NC` floats are 6 MiB, a part of the last cache).
-const NC: usize = 3072;
+/// Panels of B that pass by a panel of A while that is in the first cache: with `KC` they are 384
+/// KiB, the larger part of the second cache.
+const BLOCK_PANELS: usize = 4;
 /// Rows that are packed at once.
 const MC: usize = 2048;
-/// Rows of a job, rounded down to whole panels: with `KC` they are 256 KiB, a part of the second
-/// cache.
-const JOB_ROWS: usize = 128;
-/// Columns of a job, rounded down to whole panels: with `KC` they are 384 KiB, the larger part of the
-/// second cache.
-const JOB_COLUMNS: usize = 192;
+/// Elements of A that are packed at once, at the most, if `KC` steps of `MC` rows are not more:
+/// 8 MiB, a part of the last cache.
+const PART: usize = 1 << 21;
+/// Jobs to aim for, so that no thread waits long for the last one.
+const JOBS: usize = 16;
+/// Multiply-adds of a job, at the least: some microseconds.
+const JOB: usize = 1 << 18;
+/// Rows of a job, at the least, where there are as many: a block of B is packed for each.
+const JOB_ROWS: usize = 64;
+/// Panels of A up to which B is read where it lies: what packing brings is used too seldom.
+const UNPACKED: usize = 4;
 
 /// Widest panel of any instruction set.
 pub(crate) const MAX_NR: usize = 64;
@@ -65,6 +72,12 @@ pub(crate) trait PackB<T>: Sync {
         columns: [usize; 2],
         to: *mut T,
     );
+
+    /// A block as it lies in memory, if whole vectors of its rows can be read there: its first
+    /// element and the elements between its rows.
+    fn in_place(&self, _depth: [usize; 2], _columns: [usize; 2]) -> Option<(*const T, usize)> {
+        None
+    }
 }
 
 /// Where the columns of the output lie.
@@ -95,68 +108,83 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
     output: &Output<'_, T, C>,
 ) {
     let [mr, nr] = T::run(isa, TileSize);
-    let job_size = JOB_ROWS / mr * mr;
-    let job_panels = JOB_COLUMNS / nr;
+    let part = (PART / m.clamp(1, MC) / KC).max(1) * KC;
     let c = SharedMut::new(output.c);
-    let (columns, row_stride, finish) = (&output.columns, output.row_stride, output.finish);
-    for j0 in (0..n).step_by(NC) {
-        let block_columns = NC.min(n - j0);
-        let b_panels = block_columns.div_ceil(nr);
-        // An empty sum still has its one block: the output gets its bias and beta.
-        for k0 in (0..k.max(1)).step_by(KC) {
-            let depth = KC.min(k - k0);
-            let finish = if k0 == 0 { finish } else { Finish { beta: T::ONE, bias: None } };
-            scratch::with(b_panels * depth * nr, |packed_b: &mut [T]| {
-                let to = SharedMut::new(packed_b.as_mut_ptr());
-                parallel::for_each(b_panels, packed_b.len(), |panel| {
-                    let first = panel * nr;
-                    let some = [j0 + first, nr.min(block_columns - first)];
-                    // SAFETY: the block is inside B; each job writes a panel of its own.
+    let (row_stride, offsets) = (output.row_stride, &output.columns);
+    // An empty sum still has its one part: the output gets its bias and beta.
+    for k0 in (0..k.max(1)).step_by(part) {
+        let depth = part.min(k - k0);
+        let finish = if k0 == 0 { output.finish } else { Finish { beta: T::ONE, bias: None } };
+        for i0 in (0..m).step_by(MC) {
+            let rows = MC.min(m - i0);
+            let a_panels = rows.div_ceil(mr);
+            scratch::with(a_panels * mr * depth, |packed_a: &mut [T]| {
+                let to = SharedMut::new(packed_a.as_mut_ptr());
+                parallel::for_each(a_panels, packed_a.len() * parallel::MOVED, |panel| {
+                    let first = panel * mr;
+                    let some = [i0 + first, mr.min(rows - first)];
+                    // SAFETY: the block is inside A; each job writes a panel of its own.
                     let to = unsafe { to.get().add(first * depth) };
-                    T::run(isa, PackPanelB { b, depth: [k0, depth], columns: some, to });
+                    T::run(isa, PackPanelA { a, rows: some, depth: [k0, depth], to });
                 });
-                let packed_b = &*packed_b;
-                for i0 in (0..m).step_by(MC) {
-                    let block_rows = MC.min(m - i0);
-                    let a_panels = block_rows.div_ceil(mr);
-                    scratch::with(a_panels * depth * mr, |packed_a: &mut [T]| {
-                        let to = SharedMut::new(packed_a.as_mut_ptr());
-                        parallel::for_each(a_panels, packed_a.len(), |panel| {
-                            let first = panel * mr;
-                            let some = [i0 + first, mr.min(block_rows - first)];
-                            // SAFETY: the block is inside A; each job writes a panel of its own.
-                            let to = unsafe { to.get().add(first * depth) };
-                            T::run(isa, PackPanelA { a, rows: some, depth: [k0, depth], to });
-                        });
-                        let packed_a = &*packed_a;
-                        let row_jobs = block_rows.div_ceil(job_size);
-                        let column_jobs = b_panels.div_ceil(job_panels);
-                        let operations = block_rows * block_columns * depth;
-                        parallel::for_each(row_jobs * column_jobs, operations, |job| {
-                            let row = (job % row_jobs) * job_size;
-                            let panel = (job / row_jobs) * job_panels;
-                            T::run(
-                                isa,
-                                MacroKernel {
-                                    a: &packed_a[row * depth..],
-                                    b: &packed_b[panel * nr * depth..],
-                                    depth,
-                                    rows: [i0 + row, job_size.min(block_rows - row)],
-                                    columns: [
-                                        j0 + panel * nr,
-                                        (job_panels * nr).min(block_columns - panel * nr),
-                                    ],
-                                    c: c.get(),
-                                    row_stride,
-                                    offsets: columns,
-                                    finish,
-                                },
-                            );
-                        });
+                let cut = Cut::new([rows, n, depth], [mr, nr]);
+                parallel::for_each(cut.jobs(), rows * n * depth, |job| {
+                    let [row, column] = cut.first(job);
+                    let columns = cut.columns.min(n - column);
+                    let block = columns.next_multiple_of(nr).min(BLOCK_PANELS * nr);
+                    scratch::with(depth.min(KC) * block, |packed_b: &mut [T]| {
+                        let job = MacroKernel {
+                            a: &packed_a[row * depth..],
+                            b,
+                            packed_b,
+                            depth: [k0, depth],
+                            rows: [i0 + row, cut.rows.min(rows - row)],
+                            columns: [column, columns],
+                            c: c.get(),
+                            row_stride,
+                            offsets,
+                            finish,
+                        };
+                        T::run(isa, job);
                     });
-                }
+                });
             });
         }
+    }
+}
+
+/// How a block of the output is cut into jobs.
+struct Cut {
+    /// Rows and columns of a job, whole panels.
+    rows: usize,
+    columns: usize,
+    row_jobs: usize,
+    column_jobs: usize,
+}
+
+impl Cut {
+    /// Jobs of as few panels of B as make them worth it; where that makes too few of them, the rows
+    /// are cut, too.
+    fn new([m, n, depth]: [usize; 3], [mr, nr]: [usize; 2]) -> Self {
+        let (a_panels, b_panels) = (m.div_ceil(mr), n.div_ceil(nr));
+        let panel = (m * depth * nr).max(1);
+        let columns = (b_panels / JOBS).min(BLOCK_PANELS).max(JOB.div_ceil(panel));
+        let columns = columns.min(b_panels.max(1));
+        let column_jobs = b_panels.div_ceil(columns);
+        let rows = a_panels.div_ceil(JOBS / column_jobs.clamp(1, JOBS));
+        let rows = rows.max(JOB_ROWS / mr);
+        let rows = rows.min(a_panels.max(1));
+        let row_jobs = a_panels.div_ceil(rows);
+        Self { rows: rows * mr, columns: columns * nr, row_jobs, column_jobs }
+    }
+
+    fn jobs(&self) -> usize {
+        self.row_jobs * self.column_jobs
+    }
+
+    /// The first row and column of a job.
+    fn first(&self, job: usize) -> [usize; 2] {
+        [job % self.row_jobs * self.rows, job / self.row_jobs * self.columns]
     }
 }
 
@@ -190,31 +218,15 @@ impl<T: Element, A: PackA<T>> Kernel<T> for PackPanelA<'_, A, T> {
     }
 }
 
-/// Packs one panel of B.
-struct PackPanelB<'a, B, T> {
-    b: &'a B,
-    depth: [usize; 2],
-    columns: [usize; 2],
-    to: *mut T,
-}
-
-impl<T: Element, B: PackB<T>> Kernel<T> for PackPanelB<'_, B, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) {
-        // SAFETY: `run` makes these of blocks inside B, with room for the panel.
-        unsafe { self.b.pack::<V>(self.depth, self.columns, self.to) }
-    }
-}
-
-/// Loops 2 and 1: packed panels in, a block of the output out.
-struct MacroKernel<'a, T, C> {
+/// Loops 3 to 5: packed panels of A in, a block of the output out.
+struct MacroKernel<'a, T, B, C> {
     /// `[panels][depth][MR]`
     a: &'a [T],
-    /// `[panels][depth][NR]`
-    b: &'a [T],
-    depth: usize,
+    b: &'a B,
+    /// Room for `KC` steps of `BLOCK_PANELS` panels, or of all of them.
+    packed_b: &'a mut [T],
+    /// First step of the sum, and how many.
+    depth: [usize; 2],
     /// First row of the output, and how many.
     rows: [usize; 2],
     /// First column of the output, and how many.
@@ -225,44 +237,91 @@ struct MacroKernel<'a, T, C> {
     finish: Finish<'a, T>,
 }
 
-impl<T: Element, C: ColumnOffsets> Kernel<T> for MacroKernel<'_, T, C> {
+impl<T: Element, B: PackB<T>, C: ColumnOffsets> Kernel<T> for MacroKernel<'_, T, B, C> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) {
-        let ([i0, rows], [j0, columns]) = (self.rows, self.columns);
-        let mut offsets = [0; MAX_NR];
-        for j in (0..columns).step_by(V::NR) {
-            let width = V::NR.min(columns - j);
-            let offsets = &mut offsets[..width];
-            self.offsets.offsets(j0 + j, offsets);
-            let contiguous = offsets.windows(2).all(|pair| pair[1] == pair[0] + 1);
-            let place =
-                if contiguous { Place::Contiguous(offsets[0]) } else { Place::Scattered(offsets) };
-            let b = self.b[j * self.depth..][..self.depth * V::NR].as_ptr();
-            for i in (0..rows).step_by(V::MR) {
-                let height = V::MR.min(rows - i);
-                let a = self.a[i * self.depth..][..self.depth * V::MR].as_ptr();
+    fn run<V: Microkernel<Elem = T>>(mut self) {
+        let ([_, depth], [first, columns]) = (self.depth, self.columns);
+        for j in (0..columns).step_by(BLOCK_PANELS * V::NR) {
+            let width = (BLOCK_PANELS * V::NR).min(columns - j);
+            for k in (0..depth.max(1)).step_by(KC) {
+                self.block::<V>([k, KC.min(depth - k)], [first + j, width]);
+            }
+        }
+    }
+}
+
+/// A panel of B, packed or where it lies, and of the output.
+#[derive(Clone, Copy)]
+struct PanelB<T> {
+    b: *const T,
+    stride: usize,
+    columns: usize,
+    offsets: [usize; MAX_NR],
+    contiguous: bool,
+}
+
+impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
+    /// Some steps of the sum, for some panels of B.
+    #[inline(always)]
+    fn block<V: Microkernel<Elem = T>>(
+        &mut self,
+        [k, depth]: [usize; 2],
+        [j0, columns]: [usize; 2],
+    ) {
+        let [i0, rows] = self.rows;
+        let steps = [self.depth[0] + k, depth];
+        let b = self.packed_b.as_ptr();
+        let none = PanelB { b, stride: 0, columns: 0, offsets: [0; MAX_NR], contiguous: true };
+        let mut panels = [none; BLOCK_PANELS];
+        for (index, panel) in panels[..columns.div_ceil(V::NR)].iter_mut().enumerate() {
+            let j = index * V::NR;
+            let some = [j0 + j, V::NR.min(columns - j)];
+            let in_place =
+                if rows <= UNPACKED * V::MR { self.b.in_place(steps, some) } else { None };
+            (panel.b, panel.stride) = match in_place {
+                Some(place) => place,
+                None => {
+                    let to = &mut self.packed_b[j * depth..][..V::NR * depth];
+                    // SAFETY: the block is inside B, and the panel has room.
+                    unsafe { self.b.pack::<V>(steps, some, to.as_mut_ptr()) };
+                    (to.as_ptr(), V::NR)
+                }
+            };
+            panel.columns = some[1];
+            let offsets = &mut panel.offsets[..some[1]];
+            self.offsets.offsets(some[0], offsets);
+            panel.contiguous = offsets.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        }
+        let finish = if k == 0 { self.finish } else { Finish { beta: T::ONE, bias: None } };
+        for i in (0..rows).step_by(V::MR) {
+            for panel in &panels[..columns.div_ceil(V::NR)] {
+                let offsets = &panel.offsets[..panel.columns];
                 let tile = Tile {
-                    a,
-                    b,
+                    a: self.a[i * self.depth[1] + k * V::MR..][..depth * V::MR].as_ptr(),
+                    b: panel.b,
                     pairs: &[Pair { a: 0, b: 0 }],
-                    depth: self.depth,
-                    b_stride: V::NR,
-                    rows: height,
-                    vectors: width.div_ceil(V::LANES),
+                    depth,
+                    b_stride: panel.stride,
+                    rows: V::MR.min(rows - i),
+                    vectors: panel.columns.div_ceil(V::LANES),
                 };
-                let panel = Panel {
+                let out = Panel {
                     c: self.c.wrapping_add((i0 + i) * self.row_stride),
                     row_stride: self.row_stride,
-                    place,
-                    columns: width,
-                    beta: self.finish.beta,
-                    bias: self.finish.bias.map(|bias| &bias[i0 + i..]),
+                    place: if panel.contiguous {
+                        Place::Contiguous(offsets[0])
+                    } else {
+                        Place::Scattered(offsets)
+                    },
+                    columns: panel.columns,
+                    beta: finish.beta,
+                    bias: finish.bias.map(|bias| &bias[i0 + i..]),
                 };
-                // SAFETY: the panels hold `depth` steps; the caller of `blocked::run` vouches for
-                // the rows and columns of the output, and jobs do not share any.
-                unsafe { V::tile(&tile, &panel) };
+                // SAFETY: a panel of A holds `depth` steps from `k` on; so does the panel of B, packed
+                // or in place; the rows and columns are this job's alone.
+                unsafe { V::tile(&tile, &out) };
             }
         }
     }

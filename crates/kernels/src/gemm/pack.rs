@@ -2,6 +2,7 @@
 
 use super::blocked::{ColumnOffsets, PackA, PackB};
 use super::microkernel::Microkernel;
+use crate::arch::MAX_LANES;
 use crate::element::Element;
 use crate::view::MatRef;
 
@@ -90,6 +91,16 @@ impl<T: Element> PackB<T> for Columns<'_, T> {
         let from = self.0.as_ptr().wrapping_add(k0 * row + j0 * column);
         // SAFETY: the block is inside the matrix; `to` is the caller's duty.
         unsafe { copy_panel::<V>(from, [row, column], to, V::NR, [depth, columns], T::ONE) }
+    }
+
+    fn in_place(
+        &self,
+        [k0, _]: [usize; 2],
+        [j0, columns]: [usize; 2],
+    ) -> Option<(*const T, usize)> {
+        let [row, column] = self.0.strides();
+        let whole = column == 1 && columns.is_multiple_of(MAX_LANES);
+        whole.then(|| (self.0.as_ptr().wrapping_add(k0 * row + j0), row))
     }
 }
 
