@@ -15,7 +15,7 @@ const DIRECT_DEPTH: usize = 1 << 10;
 
 /// Weights of a group up to which the direct gradient is the faster one: beyond, each operand is
 /// read too often.
-const DIRECT_WEIGHTS: usize = 1 << 16;
+const DIRECT_WEIGHTS: usize = 1 << 13;
 
 /// Runs a sum over taps.
 ///
@@ -42,7 +42,7 @@ pub(super) fn backward_weight<T: Element>(
     if weights == 0 {
         return;
     }
-    if weight::direct::can_run(x, dy) && weights <= DIRECT_WEIGHTS {
+    if weight::direct::can_run(x, dy) && weights < DIRECT_WEIGHTS {
         weight::direct::run(isa, geometry, x, dy, dw);
     } else {
         weight::packed::run(isa, geometry, x, dy, dw);

@@ -1,22 +1,35 @@
-//! The general path: a GEMM whose panels are packed straight from the images.
+//! The general path: the sum over places as a batch-reduce GEMM on packed images.
 //!
-//! Rows are output channels, columns `(tap, channel)`, and the sum runs over places.
+//! Image and gradient are packed a band at a time (some rows of some images), with channels
+//! innermost, so that what a place sees through a row of the kernel, `(tap, channel)`, lies in one
+//! piece: places side by side are steps of the sum whose rows of B overlap. So each element is packed
+//! once for all taps. Zeros stand for the padding left and right; rows in the padding are skipped.
+//!
+//! Bands are summed one after the other, each entry of the gradient by one job: no copies of it have
+//! to be added up, and the bits do not depend on who summed what.
+
+use std::ops::Range;
 
 use super::super::geometry::Geometry;
-use crate::arch::Isa;
+use crate::arch::{Isa, Kernel};
 use crate::element::Element;
-use crate::gemm::blocked::{self, ColumnOffsets, MAX_NR, Output, PackA, PackB};
-use crate::gemm::{Finish, Microkernel};
+use crate::gemm::blocked::{MAX_NR, TileSize};
+use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};
 use crate::parallel::{self, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
-/// Weights from which on one sum has tiles enough for every thread.
-const WIDE: usize = 1 << 16;
-/// Places in a piece of the sum, at the least.
-const PIECE: usize = 4096;
-/// Pieces of the sum, at the most: each has a copy of the weight.
-const MAX_PIECES: usize = 16;
+/// Elements of both operands in a band: 2 MiB, so that most of one job's share is in the second
+/// cache.
+const BAND: usize = 1 << 19;
+/// Images of a band that lies batch-last: where they are neighbours, a cache line holds this many.
+const IMAGES: usize = 16;
+/// Panels of rows in a job.
+const JOB_PANELS: usize = 8;
+/// Pairs that a tile sums at once.
+const PAIRS: usize = 64;
+/// Elements that are transposed at once, in each direction: a cache line.
+const SQUARE: usize = 16;
 
 /// Computes the gradient, group by group.
 pub(in super::super) fn run<T: Element>(
@@ -26,129 +39,311 @@ pub(in super::super) fn run<T: Element>(
     dy: &TensorRef<'_, T>,
     dw: &mut TensorMut<'_, T>,
 ) {
-    let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
-    let columns = geometry.taps() * channels;
-    let places = geometry.batch * geometry.out_size[0] * geometry.out_size[1];
-    let pieces = if rows * columns >= WIDE { 1 } else { (places / PIECE).clamp(1, MAX_PIECES) };
-    let piece = places.div_ceil(pieces);
+    let [mr, nr] = T::run(isa, TileSize);
+    let cut = Cut::new(geometry, x.strides()[0] == 1, mr);
+    let size = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
     for group in 0..geometry.config.groups {
-        scratch::with(pieces * rows * columns, |sums: &mut [T]| {
-            let to = SharedMut::new(sums.as_mut_ptr());
-            parallel::for_each(pieces, rows * columns * places, |index| {
-                let first = (index * piece).min(places);
-                let sum = Sum { geometry, x, dy, group, first };
-                let output = Output {
-                    // SAFETY: each piece has `rows * columns` sums of its own.
-                    c: unsafe { to.get().add(index * rows * columns) },
-                    row_stride: columns,
-                    columns: Contiguous,
-                    finish: Finish { beta: T::ZERO, bias: None },
-                };
-                let size = [rows, columns, piece.min(places - first)];
-                // SAFETY: rows, columns and places are those of the views, which the geometry was
-                // made of; the sums are this piece's.
-                unsafe { blocked::run(isa, size, &sum, &sum, &output) };
+        scratch::with(size, |sums: &mut [T]| {
+            sums.fill(T::ZERO);
+            // Whole vectors are read also where a row of B has fewer columns.
+            scratch::with(cut.x_len() + MAX_NR, |packed_x: &mut [T]| {
+                packed_x.fill(T::ZERO);
+                scratch::with(cut.dy_len(), |packed_dy: &mut [T]| {
+                    let work = Work { isa, geometry, cut: &cut, x, dy, group };
+                    for image in (0..geometry.batch).step_by(cut.images) {
+                        let images = image..geometry.batch.min(image + cut.images);
+                        for row in (0..geometry.out_size[0]).step_by(cut.rows) {
+                            let out_rows = row..geometry.out_size[0].min(row + cut.rows);
+                            let band = Band { images: images.clone(), out_rows };
+                            work.pack(&band, packed_x, packed_dy);
+                            work.add(&band, packed_x, packed_dy, sums, nr);
+                        }
+                    }
+                });
             });
             super::store(geometry, sums, group, dw);
         });
     }
 }
 
-/// A piece of the sum over places, from `first` on.
-struct Sum<'a, T> {
+/// How the sum is cut into bands, and how a band is packed.
+struct Cut {
+    images: usize,
+    /// Rows of places.
+    rows: usize,
+    /// Rows of the image that those see.
+    in_rows: usize,
+    /// Columns of the packed image, padding included.
+    in_width: usize,
+    channels: usize,
+    out_width: usize,
+    /// Output channels, whole panels.
+    outputs: usize,
+}
+
+impl Cut {
+    fn new(geometry: &Geometry, batch_last: bool, mr: usize) -> Self {
+        let Geometry { batch, out_size, kernel, config, .. } = *geometry;
+        let span = |axis: usize, places: usize| {
+            (places - 1) * config.stride[axis] + (kernel[axis] - 1) * config.dilation[axis] + 1
+        };
+        let outputs = geometry.group_outputs().next_multiple_of(mr);
+        let (channels, out_width) = (geometry.group_inputs(), out_size[1]);
+        let in_width = span(1, out_width.max(1));
+        let in_rows = |rows: usize| span(0, rows).min(geometry.in_size[0]);
+        let elements =
+            |rows: usize| in_rows(rows) * in_width * channels + rows * out_width * outputs;
+        let images = if batch_last { IMAGES } else { BAND / elements(out_size[0].max(1)).max(1) };
+        let images = images.clamp(1, batch.max(1));
+        let fits = |rows: &usize| images * elements(*rows) <= BAND;
+        let rows = (1..=out_size[0]).take_while(fits).last().unwrap_or(1);
+        Self { images, rows, in_rows: in_rows(rows), in_width, channels, out_width, outputs }
+    }
+
+    /// Elements of the packed image: `[in_rows][images][in_width][channels]`.
+    fn x_len(&self) -> usize {
+        self.in_rows * self.images * self.in_width * self.channels
+    }
+
+    /// Elements of the packed gradient: `[panels][rows][images][out_width][MR]`.
+    fn dy_len(&self) -> usize {
+        self.rows * self.images * self.out_width * self.outputs
+    }
+}
+
+/// What is packed and summed at once.
+struct Band {
+    images: Range<usize>,
+    out_rows: Range<usize>,
+}
+
+/// One group of channels.
+struct Work<'a, T> {
+    isa: Isa,
     geometry: &'a Geometry,
+    cut: &'a Cut,
     x: &'a TensorRef<'a, T>,
     dy: &'a TensorRef<'a, T>,
     group: usize,
-    first: usize,
 }
 
-impl<T> Sum<'_, T> {
-    /// `(image, [height, width])` of a place of this piece.
-    #[inline(always)]
-    fn place(&self, index: usize) -> (usize, [usize; 2]) {
-        let [height, width] = self.geometry.out_size;
-        let place = self.first + index;
-        let position = place % (height * width);
-        (place / (height * width), [position / width, position % width])
+impl<T: Element> Work<'_, T> {
+    /// The rows of the image that a band sees.
+    fn in_rows(&self, band: &Band) -> Range<usize> {
+        let height = self.geometry.in_size[0] as isize;
+        let first = self.geometry.input_at(0, band.out_rows.start, 0);
+        let last = self.geometry.input_at(0, band.out_rows.end - 1, self.geometry.kernel[0] - 1);
+        first.clamp(0, height) as usize..(last + 1).clamp(0, height) as usize
+    }
+
+    fn pack(&self, band: &Band, packed_x: &mut [T], packed_dy: &mut [T]) {
+        let Self { isa, geometry, cut, group, .. } = *self;
+        let images = band.images.len();
+        let (x, dy) = (self.x.strides(), self.dy.strides());
+        let in_rows = self.in_rows(band);
+        let row_len = cut.in_width * cut.channels;
+        let padding = geometry.config.padding[1];
+        // Columns of the image that the packed rows have room for.
+        let width = geometry.in_size[1].min(cut.in_width.saturating_sub(padding));
+        let to = SharedMut::new(packed_x.as_mut_ptr());
+        let len = in_rows.len() * images * row_len;
+        parallel::for_each(in_rows.len(), len * parallel::MOVED, |row| {
+            let from = band.images.start * x[0]
+                + group * cut.channels * x[1]
+                + (in_rows.start + row) * x[2];
+            let copy = Transpose {
+                from: self.x.as_ptr().wrapping_add(from),
+                from_strides: [x[0], x[3], x[1]],
+                // SAFETY: the row is inside the packed image, which no other job writes there.
+                to: unsafe { to.get().add(row * cut.images * row_len + padding * cut.channels) },
+                to_strides: [row_len, cut.channels],
+                sizes: [images, width, cut.channels],
+                fill: cut.channels,
+            };
+            T::run(isa, copy);
+        });
+        let [mr, _] = T::run(isa, TileSize);
+        let row_len = cut.out_width * mr;
+        let panel_len = cut.rows * cut.images * row_len;
+        let panels = cut.outputs / mr;
+        let to = SharedMut::new(packed_dy.as_mut_ptr());
+        let len = band.out_rows.len() * images * cut.out_width * cut.outputs;
+        parallel::for_each(panels * band.out_rows.len(), len * parallel::MOVED, |job| {
+            let (panel, row) = (job % panels, job / panels);
+            let outputs = geometry.group_outputs();
+            let channel = group * outputs + panel * mr;
+            let from =
+                band.images.start * dy[0] + channel * dy[1] + (band.out_rows.start + row) * dy[2];
+            let copy = Transpose {
+                from: self.dy.as_ptr().wrapping_add(from),
+                from_strides: [dy[0], dy[3], dy[1]],
+                // SAFETY: the row is inside the packed panel, which no other job writes there.
+                to: unsafe { to.get().add(panel * panel_len + row * cut.images * row_len) },
+                to_strides: [row_len, mr],
+                sizes: [images, cut.out_width, mr.min(outputs - panel * mr)],
+                fill: mr,
+            };
+            T::run(isa, copy);
+        });
+    }
+
+    /// Adds the products of a packed band to `sums`, `[outputs][taps][channels]`.
+    fn add(&self, band: &Band, x: &[T], dy: &[T], sums: &mut [T], nr: usize) {
+        let Self { isa, geometry, cut, .. } = *self;
+        let [kernel_height, kernel_width] = geometry.kernel;
+        // Without dilation, the taps of a row of the kernel see neighbouring channels.
+        let [pieces, columns] = if geometry.config.dilation[1] == 1 {
+            [1, kernel_width * cut.channels]
+        } else {
+            [kernel_width, cut.channels]
+        };
+        let column_panels = columns.div_ceil(nr);
+        let [mr, _] = T::run(isa, TileSize);
+        let row_jobs = cut.outputs.div_ceil(JOB_PANELS * mr);
+        let to = SharedMut::new(sums.as_mut_ptr());
+        let places = band.images.len() * band.out_rows.len() * cut.out_width;
+        let in_rows = self.in_rows(band);
+        let jobs = kernel_height * pieces * column_panels * row_jobs;
+        parallel::for_each(jobs, sums.len() * places, |job| {
+            let (row, rest) = (job % row_jobs * JOB_PANELS * mr, job / row_jobs);
+            let (column, rest) = (rest % column_panels * nr, rest / column_panels);
+            let (piece, kernel_row) = (rest % pieces, rest / pieces);
+            let tiles = Tiles {
+                geometry,
+                cut,
+                band,
+                in_rows: &in_rows,
+                kernel_row,
+                x: &x[piece * geometry.config.dilation[1] * cut.channels + column..],
+                dy,
+                rows: row..geometry.group_outputs().min(row + JOB_PANELS * mr),
+                columns: nr.min(columns - column),
+                first: (kernel_row * kernel_width + piece) * cut.channels + column,
+                to: to.get(),
+            };
+            T::run(isa, tiles);
+        });
     }
 }
 
-/// The output's gradient: `[rows][places]`.
-impl<T: Element> PackA<T> for Sum<'_, T> {
+/// The sums of some output channels by some columns of a row of the kernel.
+struct Tiles<'a, T> {
+    geometry: &'a Geometry,
+    cut: &'a Cut,
+    band: &'a Band,
+    in_rows: &'a Range<usize>,
+    kernel_row: usize,
+    /// The packed image from the first column on.
+    x: &'a [T],
+    dy: &'a [T],
+    rows: Range<usize>,
+    columns: usize,
+    /// Index of the first column in a row of the sums.
+    first: usize,
+    to: *mut T,
+}
+
+impl<T: Element> Kernel<T> for Tiles<'_, T> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn pack<V: Microkernel<Elem = T>>(
-        &self,
-        [i0, rows]: [usize; 2],
-        [k0, depth]: [usize; 2],
-        to: *mut T,
-    ) {
-        let strides = self.dy.strides();
-        let channel = self.group * self.geometry.group_outputs() + i0;
-        for k in 0..depth {
-            let (n, [h, w]) = self.place(k0 + k);
-            let offset = n * strides[0] + channel * strides[1] + h * strides[2] + w * strides[3];
-            for i in 0..V::MR {
-                // SAFETY: channel and place are inside `dy`; `to` is the caller's duty.
-                unsafe {
-                    *to.add(k * V::MR + i) = if i < rows {
-                        *self.dy.as_ptr().add(offset + i * strides[1])
-                    } else {
-                        T::ZERO
-                    };
+    fn run<V: Microkernel<Elem = T>>(self) {
+        let Self { geometry, cut, band, .. } = self;
+        let row_stride = geometry.taps() * cut.channels;
+        let (a_row, b_row) = (cut.out_width * V::MR, cut.in_width * cut.channels);
+        let images = band.images.len();
+        let mut pairs = [Pair::default(); PAIRS];
+        let total = band.out_rows.len() * images;
+        let mut next = 0;
+        while next < total {
+            let mut len = 0;
+            while next < total && len < PAIRS {
+                let (out_row, image) = (next / images, next % images);
+                let seen = geometry.input_at(0, band.out_rows.start + out_row, self.kernel_row);
+                if seen < self.in_rows.start as isize || seen >= self.in_rows.end as isize {
+                    // The whole row is in the padding.
+                    next += images;
+                    continue;
                 }
+                let in_row = seen as usize - self.in_rows.start;
+                pairs[len] = Pair {
+                    a: (out_row * cut.images + image) * a_row,
+                    b: (in_row * cut.images + image) * b_row,
+                };
+                len += 1;
+                next += 1;
+            }
+            for row in self.rows.clone().step_by(V::MR) {
+                let panel = row / V::MR * cut.rows * cut.images * a_row;
+                let tile = Tile {
+                    a: self.dy[panel..].as_ptr(),
+                    b: self.x.as_ptr(),
+                    pairs: &pairs[..len],
+                    depth: cut.out_width,
+                    b_stride: geometry.config.stride[1].saturating_mul(cut.channels),
+                    rows: V::MR.min(self.rows.end - row),
+                    vectors: self.columns.div_ceil(V::LANES),
+                };
+                let panel = Panel {
+                    c: self.to.wrapping_add(row * row_stride),
+                    row_stride,
+                    place: Place::Contiguous(self.first),
+                    columns: self.columns,
+                    beta: T::ONE,
+                    bias: None,
+                };
+                // SAFETY: the pairs are rows of both packed operands, and what a place sees begins at
+                // a multiple of the stride that is inside its row, with `MAX_NR` elements behind the
+                // last; rows and columns of the sums are this job's alone.
+                unsafe { V::tile(&tile, &panel) };
             }
         }
     }
 }
 
-/// What each place sees: `[places][taps * channels]`.
-impl<T: Element> PackB<T> for Sum<'_, T> {
+/// Copies `[images][width][channels]` so that channels are innermost.
+struct Transpose<T> {
+    from: *const T,
+    from_strides: [usize; 3],
+    to: *mut T,
+    to_strides: [usize; 2],
+    sizes: [usize; 3],
+    /// Channels of the copy: behind those there are, zeros.
+    fill: usize,
+}
+
+impl<T: Element> Kernel<T> for Transpose<T> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn pack<V: Microkernel<Elem = T>>(
-        &self,
-        [k0, depth]: [usize; 2],
-        [j0, columns]: [usize; 2],
-        to: *mut T,
-    ) {
-        let (geometry, strides) = (self.geometry, self.x.strides());
-        let (channels, kernel_width) = (geometry.group_inputs(), geometry.kernel[1]);
-        let mut taps = [([0; 2], 0); MAX_NR];
-        for (j, tap) in taps[..columns].iter_mut().enumerate() {
-            let (index, channel) = ((j0 + j) / channels, (j0 + j) % channels);
-            let channel = self.group * channels + channel;
-            *tap = ([index / kernel_width, index % kernel_width], channel * strides[1]);
-        }
-        for k in 0..depth {
-            let (n, out) = self.place(k0 + k);
-            for (j, &(tap, channel)) in taps[..V::NR].iter().enumerate() {
-                let mut value = T::ZERO;
-                if j < columns {
-                    let h = geometry.input_at(0, out[0], tap[0]);
-                    let w = geometry.input_at(1, out[1], tap[1]);
-                    let [height, width] = geometry.in_size;
-                    if (0..height as isize).contains(&h) && (0..width as isize).contains(&w) {
-                        let place = h as usize * strides[2] + w as usize * strides[3];
-                        let offset = n * strides[0] + channel + place;
-                        // SAFETY: channel and place are inside `x`.
-                        value = unsafe { *self.x.as_ptr().add(offset) };
+    fn run<V: Microkernel<Elem = T>>(self) {
+        let [images, width, channels] = self.sizes;
+        let Self { from_strides: [image_stride, width_stride, channel_stride], .. } = self;
+        // Squares of channels by what is contiguous: images, or else columns.
+        let ([outer, inner], [from_outer, from_inner], [to_outer, to_inner]) = if image_stride == 1
+        {
+            let [to_image, to_width] = self.to_strides;
+            ([width, images], [width_stride, image_stride], [to_width, to_image])
+        } else {
+            ([images, width], [image_stride, width_stride], self.to_strides)
+        };
+        for o in 0..outer {
+            for i0 in (0..inner).step_by(SQUARE) {
+                for c0 in (0..self.fill).step_by(SQUARE) {
+                    for i in i0..inner.min(i0 + SQUARE) {
+                        let from = self.from.wrapping_add(o * from_outer + i * from_inner);
+                        let to = self.to.wrapping_add(o * to_outer + i * to_inner);
+                        for c in c0..channels.min(c0 + SQUARE) {
+                            // SAFETY: inside the operand and the room that it is packed to.
+                            unsafe { *to.add(c) = *from.add(c * channel_stride) };
+                        }
+                        for c in c0.max(channels)..self.fill.min(c0 + SQUARE) {
+                            // SAFETY: as above.
+                            unsafe { *to.add(c) = T::ZERO };
+                        }
                     }
                 }
-                // SAFETY: `to` is the caller's duty.
-                unsafe { *to.add(k * V::NR + j) = value };
             }
-        }
-    }
-}
-
-/// The columns of a piece lie one behind the other.
-struct Contiguous;
-
-impl ColumnOffsets for Contiguous {
-    #[inline(always)]
-    fn offsets(&self, j0: usize, offsets: &mut [usize]) {
-        for (j, offset) in offsets.iter_mut().enumerate() {
-            *offset = j0 + j;
         }
     }
 }
