@@ -4,6 +4,7 @@
 //! awake: after each parallel loop they look for more work a little longer before they fall asleep,
 //! for many loops are shorter than it takes to wake a thread.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -28,7 +29,10 @@ pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Syn
         (0..jobs).for_each(job);
     } else {
         keep_awake();
-        (0..jobs).into_par_iter().with_max_len(1).for_each(job);
+        (0..jobs).into_par_iter().with_max_len(1).for_each(|index| {
+            let _inside = Inside::enter();
+            job(index);
+        });
         keep_awake();
     }
 }
@@ -60,6 +64,25 @@ struct Caller {
 
 thread_local! {
     static CALLER: Arc<Caller> = Arc::default();
+    /// Whether this thread runs a job of a loop: then it is not the caller whom others wait for.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A job that this thread runs, while it lives.
+struct Inside {
+    outer: bool,
+}
+
+impl Inside {
+    fn enter() -> Self {
+        Self { outer: INSIDE.replace(true) }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.set(self.outer);
+    }
 }
 
 /// Microseconds since some moment.
@@ -73,6 +96,9 @@ fn keep_awake() {
     let Some(this) = rayon::current_thread_index() else {
         return;
     };
+    if INSIDE.get() {
+        return;
+    }
     CALLER.with(|caller| {
         caller.last.store(now(), Relaxed);
         if caller.waiting.load(Relaxed) > 0 {
