@@ -251,9 +251,9 @@ pub fn for_each_parameter_mut<T: Float>(
 
 /// Forgets the gradients of all parameters.
 pub fn zero_grad<T: Float>(module: &mut dyn Module<T>) {
-    walk_mut(module, &mut |_, item| {
-        if let ItemMut::Parameter(parameter) = item {
-            parameter.value.zero_grad();
-        }
-    });
+    let forget = |parameter: &mut Parameter<T>| {
+        parameter.value.zero_grad();
+        Ok(())
+    };
+    for_each_parameter_mut(module, forget).expect("forgetting cannot fail");
 }

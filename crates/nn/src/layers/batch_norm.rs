@@ -62,6 +62,18 @@ impl<const RANK: usize, T: Float> BatchNorm<RANK, T> {
     fn channels(&self) -> usize {
         self.running.mean.len()
     }
+
+    fn check(&self, input: &[usize]) -> Result<()> {
+        if input.len() == RANK && input[1] == self.channels() {
+            return Ok(());
+        }
+        let rest = if RANK == 2 { "" } else { ", height, width" };
+        Err(Error::unexpected(
+            "input shape",
+            format!("[n, {}{rest}]", self.channels()),
+            format!("{input:?}"),
+        ))
+    }
 }
 
 impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
@@ -74,7 +86,7 @@ impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
     }
 
     fn forward(&mut self, x: &Tensor<T>, cx: &mut Context<'_, T>) -> Result<Tensor<T>> {
-        self.output_shape(x.shape())?;
+        self.check(x.shape())?;
         let y = x.batch_norm(Norm {
             gamma: Some(&self.weight.value),
             beta: Some(&self.bias.value),
@@ -86,14 +98,7 @@ impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        if input.len() != RANK || input[1] != self.channels() {
-            let rest = if RANK == 2 { "" } else { ", height, width" };
-            return Err(Error::unexpected(
-                "input shape",
-                format!("[n, {}{rest}]", self.channels()),
-                format!("{input:?}"),
-            ));
-        }
+        self.check(input)?;
         Ok(input.to_vec())
     }
 
