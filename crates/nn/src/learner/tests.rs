@@ -13,8 +13,8 @@ use crate::callbacks::{CsvLogger, Progress, ProgressUpdate};
 use crate::layers::{Dropout, Flatten, Linear, LinearConfig, Sequential};
 use crate::losses::CrossEntropy;
 use crate::metrics::{Accuracy, ErrorRate};
-use crate::optim::Sgd;
-use crate::{ItemMut, Net, NetConfig, state_dict, walk_mut};
+use crate::optim::{Hyper, Sgd};
+use crate::{ItemMut, Net, NetConfig, one_cycle, state_dict, walk_mut};
 
 /// `train` and `valid` images of 2x2 pixels in two classes: dark and light.
 fn loaders(train: usize, valid: usize, batch_size: usize) -> DataLoaders {
