@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 /// The number of bins of a histogram. Together they span 0 to 10, .25 each.
-pub const BINS: usize = 40;
+pub(crate) const BINS: usize = 40;
 
 /// Values that one job looks at: work is cut by shape alone, so that the sums are the same on any
 /// number of threads. No more than the tables of [`PairTable`] can count.

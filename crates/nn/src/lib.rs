@@ -17,6 +17,8 @@ mod nets;
 pub mod optim;
 mod schedule;
 mod state_dict;
+mod summary;
+mod window;
 
 pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
@@ -33,3 +35,5 @@ pub use module::{
 pub use nets::{Net, NetConfig};
 pub use schedule::{Schedule, Sgdr, flat_cos, one_cycle, sgdr};
 pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};
+pub use summary::{LayerSummary, Measured, Summary, TrainingSummary};
+pub use window::{ReceptiveField, Window};

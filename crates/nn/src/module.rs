@@ -4,6 +4,7 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::window::Window;
 
 /// A layer, or a network of them.
 ///
@@ -64,6 +65,13 @@ pub trait Module<T: Float = f32>: Send {
     ///
     /// When the layer cannot take such an input.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
+
+    /// The window of input positions that an output position sees, for an input of shape `input`.
+    /// `None` if that is the one position alone, or all of them.
+    fn window(&self, input: &[usize]) -> Option<Window> {
+        let _ = input;
+        None
+    }
 
     /// Calls `f` with the name of each thing that the layer owns directly: its parameters, then
     /// its buffers, then its sublayers.

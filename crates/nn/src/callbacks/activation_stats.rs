@@ -1,7 +1,7 @@
 //! What the layers put out, batch by batch.
 
 use crate::context::Observed;
-use crate::distribution::{BINS, Distribution};
+use crate::distribution::Distribution;
 use crate::learner::{Callback, Flow, State};
 use crate::module::Item;
 
@@ -59,7 +59,7 @@ pub struct LayerStats {
     pub near_zero: Vec<f64>,
     /// How many lie in each of 40 bins of width .25 from 0 to 10; 10 itself in the last. Empty
     /// unless asked for.
-    pub histograms: Vec<[u32; BINS]>,
+    pub histograms: Vec<[u32; 40]>,
 }
 
 impl Default for ActivationStats {
