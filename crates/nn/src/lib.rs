@@ -4,6 +4,7 @@
 pub mod callbacks;
 mod checkpoint;
 mod context;
+mod diagnosis;
 mod distribution;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ mod window;
 
 pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
+pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
 pub use error::{Error, Result};
 pub use file::atomic_write;
 pub use init::Init;

@@ -152,7 +152,7 @@ impl Learner {
         load_state_dict(&mut *state.model, &model)?;
         zero_grad(&mut *state.model);
         outcome?;
-        Ok(LrFound::new(recorder.hyper(Hyper::Lr).to_vec(), recorder.smoothed_losses, steps))
+        Ok(LrFound::of_curve(recorder.hyper(Hyper::Lr).to_vec(), recorder.smoothed_losses, steps))
     }
 
     fn grow_rate(&mut self, config: &LrFind) -> Result<()> {
@@ -170,9 +170,9 @@ impl Learner {
 }
 
 impl LrFound {
-    /// The suggestions of a curve that was to have `steps` points. Those after it turned NaN are not
-    /// to be in it.
-    pub(crate) fn new(lrs: Vec<f64>, losses: Vec<f64>, steps: usize) -> LrFound {
+    /// What follows from a curve: smoothed losses over rising learning rates, in a run that was to have
+    /// `steps` of them. Points from the first loss on that is NaN are not to be in it.
+    pub fn of_curve(lrs: Vec<f64>, losses: Vec<f64>, steps: usize) -> LrFound {
         let end = lrs.len().min(losses.len()).saturating_sub(5);
         let start = (steps / 10).min(end);
         let curve = Curve { lrs: &lrs[start..end], losses: &losses[start..end] };
@@ -269,10 +269,10 @@ mod tests {
 
     #[test]
     fn few_points_suggest_nothing_or_little() {
-        let found = LrFound::new(vec![], vec![], 100);
+        let found = LrFound::of_curve(vec![], vec![], 100);
         assert_eq!(found, LrFound::default());
         let lrs = (0..17).map(|i| 1e-7 * 1.2_f64.powi(i)).collect();
-        let found = LrFound::new(lrs, vec![2.0; 17], 100);
+        let found = LrFound::of_curve(lrs, vec![2.0; 17], 100);
         assert!(found.valley.is_some() && found.minimum.is_some() && found.slide.is_none());
     }
 
