@@ -139,17 +139,19 @@ mod tests {
         }
     }
 
-    /// fastai's `rand_bbox` for these numbers.
+    /// fastai's `rand_bbox` of random numbers: `tests/golden/training.py`.
     #[test]
     fn patches() {
-        let patch = |share, centre| {
-            let Patch { rows, columns } = Patch::new(share, centre, [28, 20]);
-            (rows, columns)
-        };
-        assert_eq!(patch(0.75, [14, 10]), ([7, 21], [5, 15]));
-        assert_eq!(patch(0.75, [0, 19]), ([0, 7], [14, 20]));
-        assert_eq!(patch(1.0, [3, 3]), ([3, 3], [3, 3]));
-        assert_eq!(patch(0.0, [14, 10]), ([0, 28], [0, 20]));
+        let golden = include_str!("../../tests/golden/training.json");
+        let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+        let cases: Vec<[f64; 7]> = serde_json::from_value(golden["patches"].clone()).unwrap();
+        for [share, numbers @ ..] in cases {
+            let [row, column, y1, y2, x1, x2] = numbers.map(|number| number as usize);
+            let patch = Patch::new(share, [row, column], [28, 20]);
+            assert_eq!(patch, Patch { rows: [y1, y2], columns: [x1, x2] }, "{share}");
+        }
+        assert_eq!(Patch::new(1.0, [3, 3], [28, 20]).area(), 0);
+        assert_eq!(Patch::new(0.0, [14, 10], [28, 20]).area(), 28 * 20);
     }
 
     #[test]
