@@ -5,7 +5,6 @@ pub mod callbacks;
 mod checkpoint;
 mod context;
 mod diagnosis;
-mod distribution;
 mod error;
 mod file;
 mod init;

@@ -1,7 +1,8 @@
 //! What the layers put out, batch by batch.
 
+use topedge_kernels::distribution::{Distribution, distribution};
+
 use crate::context::Observed;
-use crate::distribution::Distribution;
 use crate::learner::{Callback, Flow, State};
 use crate::module::Item;
 
@@ -140,11 +141,11 @@ impl Callback for ActivationStats {
             return;
         }
         let place = self.place(layer);
-        let distribution = match layer.output.dense_slice() {
-            Ok(values) => Distribution::of(values, self.histograms),
-            Err(_) => Distribution::of(&layer.output.to_vec(), self.histograms),
+        let seen = match layer.output.dense_slice() {
+            Ok(values) => distribution(values, self.histograms),
+            Err(_) => distribution(&layer.output.to_vec(), self.histograms),
         };
-        self.batch.push((place, distribution));
+        self.batch.push((place, seen));
     }
 
     fn after_batch(&mut self, state: &mut State) -> Flow {

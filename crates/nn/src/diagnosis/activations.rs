@@ -82,9 +82,11 @@ fn falls(std: &[f64]) -> Vec<Fall> {
     falls
 }
 
-/// Collapses: where activations shrink to a quarter of what they were.
+/// Collapses: where activations shrink to a quarter of what they were. The last layer does not count:
+/// scores that were too sure shrink rightly.
 pub(super) fn collapse(evidence: &Evidence<'_>) -> Option<Finding> {
-    let layers = evidence.layers.iter().filter(|layer| layer.std.len() >= FEWEST);
+    let (_, hidden) = evidence.layers.split_last()?;
+    let layers = hidden.iter().filter(|layer| layer.std.len() >= FEWEST);
     let falling: Vec<(&LayerStats, Vec<Fall>)> = layers
         .map(|layer| (layer, falls(&layer.std)))
         .filter(|(_, falls)| !falls.is_empty())

@@ -73,7 +73,7 @@ fn a_dead_layer_is_named_with_its_batch() {
 fn collapse_and_regrowth_are_counted() {
     // Doubles for five batches, then falls to where it began; three times.
     let std = (0..60).map(|i| if i % 20 < 5 { 2_f64.powi(i % 20) } else { 1.0 }).collect();
-    let layers = [layer("2.0", std, vec![0.5; 60])];
+    let layers = [layer("2.0", std, vec![0.5; 60]), layer("3.0", vec![1.0; 60], vec![0.5; 60])];
     let found = diagnose(&Evidence { layers: &layers, ..Default::default() });
     assert_eq!(kinds(&found), [FindingKind::Collapse]);
     assert_eq!((found[0].layer.as_deref(), found[0].batch), (Some("2.0"), Some(5)));
