@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::arch::{Isa, Kernel, Microkernel};
+use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 
 /// The number of bins of a histogram.
 const BINS: usize = 40;
@@ -11,9 +11,8 @@ const BINS: usize = 40;
 const CHUNK: usize = 1 << 16;
 /// Values that are summed in single precision before their sum goes to the total.
 const BLOCK: usize = 1024;
-/// Sums that are kept side by side. The compiler puts them into vectors; their order of addition is
-/// the same on every instruction set, and so are the results.
-const LANES: usize = 16;
+/// Vectors of sums that are kept side by side: additions do not wait for each other.
+const CHAINS: usize = 2;
 
 /// The distribution of some values.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,8 +76,7 @@ pub fn distribution(values: &[f32], histogram: bool) -> Distribution {
     }
 }
 
-/// One chunk's part. No intrinsic is named: the compiler makes vectors of the instruction set that it
-/// is inlined into.
+/// One chunk's part.
 struct Look<'a> {
     chunk: &'a [f32],
     shift: f32,
@@ -95,15 +93,20 @@ impl Kernel<f32> for Look<'_> {
         let mut pairs = histogram.then(PairTables::new);
         let (blocks, rest) = chunk.as_chunks::<BLOCK>();
         for block in blocks {
-            part.add(block, shift);
+            part.add::<V>(block, shift);
             if let Some(pairs) = &mut pairs {
-                pairs.count(block);
+                pairs.count::<V>(block);
             }
         }
-        part.add(rest, shift);
+        for &x in rest {
+            let distance = f64::from(x) - f64::from(shift);
+            part.sum += distance;
+            part.squares += distance * distance;
+            part.near_zero += usize::from(x <= NEAR_ZERO);
+        }
         part.bins = pairs.map(|pairs| {
             let mut bins = if blocks.is_empty() { [0; PLACES] } else { pairs.singles() };
-            rest.iter().for_each(|&x| bins[place(x) as usize] += 1);
+            rest.iter().for_each(|&x| bins[place(x)] += 1);
             bins
         });
         part
@@ -112,28 +115,31 @@ impl Kernel<f32> for Look<'_> {
 
 impl Part {
     #[inline(always)]
-    fn add(&mut self, block: &[f32], shift: f32) {
-        let (mut sums, mut squares, mut near) = ([0.0; LANES], [0.0; LANES], [0_u32; LANES]);
-        let (groups, rest) = block.as_chunks::<LANES>();
-        for group in groups {
-            for lane in 0..LANES {
-                let x = group[lane];
-                sums[lane] += x - shift;
-                squares[lane] += (x - shift) * (x - shift);
-                near[lane] += u32::from(x <= 0.05);
+    fn add<V: Vector<Elem = f32>>(&mut self, block: &[f32; BLOCK], shift: f32) {
+        // Whatever the lanes, they divide a block.
+        const { assert!(BLOCK.is_multiple_of(CHAINS * MAX_LANES)) };
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        let (shift, limit) = (V::splat(shift), V::splat(NEAR_ZERO));
+        let (mut sums, mut squares, mut near) = ([zero; CHAINS], [zero; CHAINS], [zero; CHAINS]);
+        for group in block.chunks_exact(CHAINS * V::LANES) {
+            for (chain, x) in group.chunks_exact(V::LANES).enumerate() {
+                let x = V::from_slice(x);
+                let distance = x.sub(shift);
+                sums[chain] = sums[chain].add(distance);
+                squares[chain] = distance.mul_add(distance, squares[chain]);
+                near[chain] = near[chain].add(V::select(x.le(limit), one, zero));
             }
         }
-        for (lane, &x) in rest.iter().enumerate() {
-            sums[lane] += x - shift;
-            squares[lane] += (x - shift) * (x - shift);
-            near[lane] += u32::from(x <= 0.05);
-        }
-        let total = |lanes: [f32; LANES]| lanes.iter().map(|&x| f64::from(x)).sum::<f64>();
+        let total = |chains: [V; CHAINS]| f64::from(chains[0].add(chains[1]).reduce_add());
         self.sum += total(sums);
         self.squares += total(squares);
-        self.near_zero += near.iter().sum::<u32>() as usize;
+        // Whole numbers, exact in single precision.
+        self.near_zero += total(near) as usize;
     }
 }
+
+/// What counts as near zero, and all below.
+const NEAR_ZERO: f32 = 0.05;
 
 /// The places that [`place`] tells apart, rounded up to a power of two.
 const PLACES: usize = 64;
@@ -144,17 +150,31 @@ const TEN: usize = FIRST_BIN + BINS;
 /// The places in use.
 const USED: usize = TEN + 2;
 
-/// Where a value is counted. It has no branch, so that it becomes vectors.
+/// Added to a whole number below [`PLACES`] squared, leaves it in the last bits; to any small number,
+/// the nearest whole one.
+const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+
+/// Where a value is counted.
+fn place(x: f32) -> usize {
+    match 4.0 * x {
+        y if y >= 0.0 && y <= BINS as f32 => FIRST_BIN + y as usize,
+        y if y > BINS as f32 => TEN + 1,
+        _ => 0,
+    }
+}
+
+/// [`place`] of each lane, as whole numbers.
 #[inline(always)]
-fn place(x: f32) -> u32 {
-    // Added to a small number, it leaves a whole one in the last bits.
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
-    let y = 4.0 * x;
-    let y = if y > -1.0 { y } else { -1.0 };
-    let y = if y <= BINS as f32 { y } else { BINS as f32 + 1.0 };
-    let nearest = (y + ROUND) - ROUND;
-    let floor = if nearest > y { nearest - 1.0 } else { nearest };
-    (floor + 1.0 + ROUND).to_bits() % PLACES as u32
+fn places<V: Vector<Elem = f32>>(x: V) -> V {
+    let (one, below) = (V::splat(1.0), V::splat(-1.0));
+    let (most, above) = (V::splat(BINS as f32), V::splat(BINS as f32 + 1.0));
+    let round = V::splat(ROUND);
+    let y = x.mul(V::splat(4.0));
+    // Where a comparison is false for NaN, too.
+    let y = V::select(below.lt(y), y, below);
+    let y = V::select(y.le(most), y, above);
+    let nearest = y.add(round).sub(round);
+    V::select(y.lt(nearest), nearest, nearest.add(one))
 }
 
 /// Counts values two at a time, by the pair of their places: half as many counters to change. Pairs
@@ -173,15 +193,18 @@ impl PairTables {
     }
 
     #[inline(always)]
-    fn count(&mut self, block: &[f32; BLOCK]) {
+    fn count<V: Vector<Elem = f32>>(&mut self, block: &[f32; BLOCK]) {
         let (a, b) = block.split_at(BLOCK / 2);
-        let mut pairs = [0_u32; BLOCK / 2];
-        for ((pair, &a), &b) in pairs.iter_mut().zip(a).zip(b) {
-            *pair = place(a) * PLACES as u32 + place(b);
+        let (row, round) = (V::splat(PLACES as f32), V::splat(ROUND));
+        let mut pairs = [0.0; BLOCK / 2];
+        let lanes = a.chunks_exact(V::LANES).zip(b.chunks_exact(V::LANES));
+        for (pairs, (a, b)) in pairs.chunks_exact_mut(V::LANES).zip(lanes) {
+            let (a, b) = (places(V::from_slice(a)), places(V::from_slice(b)));
+            a.mul_add(row, b).add(round).write_to(pairs);
         }
         for turn in pairs.as_chunks::<TABLES>().0 {
-            for (table, &pair) in self.tables.iter_mut().zip(turn) {
-                table[pair as usize % (PLACES * PLACES)] += 1;
+            for (table, pair) in self.tables.iter_mut().zip(turn) {
+                table[pair.to_bits() as usize % (PLACES * PLACES)] += 1;
             }
         }
     }
@@ -303,15 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_on_any_number_of_threads_and_any_instruction_set() {
+    fn the_same_on_any_number_of_threads() {
         let values: Vec<f32> = (0..5 * CHUNK + 77).map(|i| (i as f32).sin()).collect();
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| distribution(&values, true))
         };
         assert_eq!(run(1), run(3));
-        for isa in Isa::available() {
-            assert_eq!(isa.with(|| distribution(&values, true)), run(1), "{isa:?}");
-        }
     }
 }
