@@ -203,6 +203,17 @@ fn four_accumulated_batches_are_one_of_four_times_the_size() {
     }
 }
 
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let error = |mut learner: Learner| learner.fit(1, 0.01).unwrap_err().to_string();
+    let accumulation = learner(Net::SimpleNet).callback(GradientAccumulation::new(0));
+    assert!(error(accumulation).starts_with("gradient accumulation: images is 0"));
+    for max_norm in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let clip = learner(Net::SimpleNet).callback(GradientClip { max_norm });
+        assert!(error(clip).starts_with("gradient clipping: max_norm is "));
+    }
+}
+
 /// Puts these validation losses into the rows.
 struct Script(Vec<f64>);
 

@@ -2,6 +2,7 @@
 
 use topedge_autograd::Tensor;
 
+use crate::error::Error;
 use crate::learner::{Callback, Cancel, Flow, State};
 use crate::module::zero_grad;
 
@@ -41,6 +42,9 @@ impl Callback for GradientAccumulation {
     }
 
     fn before_fit(&mut self, _: &mut State) -> Flow {
+        if self.images == 0 {
+            return Err(Error::setting("gradient accumulation: images", 0, "at least 1").into());
+        }
         self.count = 0;
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::any::TypeId;
 use topedge_autograd::{Tape, Tensor};
 
 use super::GradientAccumulation;
+use crate::error::Error;
 use crate::learner::{Callback, Flow, State};
 use crate::module::for_each_parameter_mut;
 
@@ -41,6 +42,14 @@ impl Callback for GradientClip {
 
     fn run_after(&self) -> Vec<TypeId> {
         vec![TypeId::of::<GradientAccumulation>()]
+    }
+
+    fn before_fit(&mut self, _: &mut State) -> Flow {
+        if self.max_norm.is_finite() && self.max_norm > 0.0 {
+            return Ok(());
+        }
+        let expected = "a finite number above 0";
+        Err(Error::setting("gradient clipping: max_norm", self.max_norm, expected).into())
     }
 
     fn before_step(&mut self, state: &mut State) -> Flow {
