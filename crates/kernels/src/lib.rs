@@ -10,6 +10,7 @@
 
 pub mod arch;
 pub mod conv2d;
+pub mod distribution;
 mod element;
 pub mod elementwise;
 mod error;

@@ -4,6 +4,7 @@
 pub mod callbacks;
 mod checkpoint;
 mod context;
+mod diagnosis;
 mod error;
 mod file;
 mod init;
@@ -16,17 +17,24 @@ mod nets;
 pub mod optim;
 mod schedule;
 mod state_dict;
+mod summary;
+mod window;
 
 pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
+pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
 pub use error::{Error, Result};
 pub use file::atomic_write;
 pub use init::Init;
-pub use learner::{Callback, Cancel, EpochRow, Flow, Interrupt, Learner, State};
+pub use learner::{
+    Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, Rates, State, Suggestion,
+};
 pub use module::{
     Item, ItemMut, Module, Parameter, ParameterKind, describe, for_each_parameter_mut,
     parameter_count, parameters, walk, walk_mut, zero_grad,
 };
 pub use nets::{Net, NetConfig};
-pub use schedule::{Schedule, one_cycle};
+pub use schedule::{Schedule, Sgdr, flat_cos, one_cycle, sgdr};
 pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};
+pub use summary::{LayerSummary, Measured, Summary, TrainingSummary};
+pub use window::{ReceptiveField, Window};

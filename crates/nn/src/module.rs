@@ -4,6 +4,7 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::window::Window;
 
 /// A layer, or a network of them.
 ///
@@ -65,6 +66,13 @@ pub trait Module<T: Float = f32>: Send {
     /// When the layer cannot take such an input.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
 
+    /// The window of input positions that an output position sees, for an input of shape `input`.
+    /// `None` if that is the one position alone, or all of them.
+    fn window(&self, input: &[usize]) -> Option<Window> {
+        let _ = input;
+        None
+    }
+
     /// Calls `f` with the name of each thing that the layer owns directly: its parameters, then
     /// its buffers, then its sublayers.
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {
@@ -108,12 +116,36 @@ pub struct Parameter<T: Float = f32> {
     pub value: Tensor<T>,
     /// What the parameter is for.
     pub kind: ParameterKind,
+    /// What the optimiser's learning rate is multiplied with for this parameter. 1 at first.
+    pub lr_scale: f64,
 }
 
 impl<T: Float> Parameter<T> {
     /// A parameter that starts as `value`.
     pub fn new(value: Tensor<T>, kind: ParameterKind) -> Self {
-        Parameter { value: value.requires_grad(), kind }
+        Parameter { value: value.requires_grad(), kind, lr_scale: 1.0 }
+    }
+
+    /// Whether training changes it: it is not frozen.
+    pub fn is_trainable(&self) -> bool {
+        self.value.is_leaf()
+    }
+
+    /// Keeps it as it is: no gradient is computed for it, or for what only it depends on.
+    pub fn freeze(&mut self) {
+        self.value = self.value.detach();
+    }
+
+    /// Lets training change it again.
+    pub fn unfreeze(&mut self) {
+        if !self.is_trainable() {
+            self.value = self.value.clone().requires_grad();
+        }
+    }
+
+    /// Puts `value` in its place. What is frozen stays frozen.
+    pub fn set(&mut self, value: Tensor<T>) {
+        self.value = if self.is_trainable() { value.requires_grad() } else { value.detach() };
     }
 }
 

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
+use crate::window::Window;
 
 /// `y[n, o, i, j] = b[o] + sum over c, p, q of w[o, c, p, q] * x[n, c, i*stride + p*dilation -
 /// padding, j*stride + q*dilation - padding]`, zeros outside of x, kernels not flipped.
@@ -164,6 +165,12 @@ impl<T: Float> Module<T> for Conv2d<T> {
         let input = axes4(input)?;
         let output = conv2d::output_shape(input, self.weight_shape(), &self.geometry)?;
         Ok(output.to_vec())
+    }
+
+    fn window(&self, _: &[usize]) -> Option<Window> {
+        let [_, _, kh, kw] = self.weight_shape();
+        let conv2d::Conv2dConfig { stride, padding, dilation, .. } = self.geometry;
+        Some(Window { kernel: [kh, kw], stride, padding, dilation })
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

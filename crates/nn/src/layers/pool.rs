@@ -7,6 +7,7 @@ use super::{axes4, positive};
 use crate::context::Context;
 use crate::error::Result;
 use crate::module::Module;
+use crate::window::Window;
 
 /// The maximum of each window: x `[n, c, h, w]`, y `[n, c, h', w']`, each side
 /// `floor((side + 2 padding - dilation (kernel - 1) - 1) / stride) + 1` (`ceil` with `ceil_mode`).
@@ -87,6 +88,11 @@ impl<T: Float> Module<T> for MaxPool2d {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(pool::output_shape(axes4(input)?, &self.0)?.to_vec())
     }
+
+    fn window(&self, _: &[usize]) -> Option<Window> {
+        let Pool2dConfig { kernel, stride, padding, dilation, .. } = self.0;
+        Some(Window { kernel, stride, padding, dilation })
+    }
 }
 
 impl<T: Float> Module<T> for AvgPool2d {
@@ -105,6 +111,11 @@ impl<T: Float> Module<T> for AvgPool2d {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(pool::output_shape(axes4(input)?, &self.0)?.to_vec())
     }
+
+    fn window(&self, _: &[usize]) -> Option<Window> {
+        let Pool2dConfig { kernel, stride, padding, dilation, .. } = self.0;
+        Some(Window { kernel, stride, padding, dilation })
+    }
 }
 
 fn adaptive_shape(input: &[usize], output_size: [usize; 2]) -> Result<Vec<usize>> {
@@ -112,6 +123,18 @@ fn adaptive_shape(input: &[usize], output_size: [usize; 2]) -> Result<Vec<usize>
     positive("input height and width", &[h, w])?;
     positive("output_size", &output_size)?;
     Ok(vec![n, c, output_size[0], output_size[1]])
+}
+
+/// The windows where all are alike, and nearly so elsewhere.
+fn adaptive_window(input: &[usize], output_size: [usize; 2]) -> Option<Window> {
+    let &[_, _, height, width] = input else {
+        return None;
+    };
+    let of = |f: fn(usize, usize) -> usize| {
+        [f(height, output_size[0].max(1)), f(width, output_size[1].max(1))]
+    };
+    let (kernel, stride) = (of(usize::div_ceil), of(|side, n| side / n));
+    Some(Window { kernel, stride, padding: [0, 0], dilation: [1, 1] })
 }
 
 impl<T: Float> Module<T> for AdaptiveAvgPool2d {
@@ -130,6 +153,10 @@ impl<T: Float> Module<T> for AdaptiveAvgPool2d {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         adaptive_shape(input, self.output_size)
     }
+
+    fn window(&self, input: &[usize]) -> Option<Window> {
+        adaptive_window(input, self.output_size)
+    }
 }
 
 impl<T: Float> Module<T> for AdaptiveMaxPool2d {
@@ -147,6 +174,10 @@ impl<T: Float> Module<T> for AdaptiveMaxPool2d {
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         adaptive_shape(input, self.output_size)
+    }
+
+    fn window(&self, input: &[usize]) -> Option<Window> {
+        adaptive_window(input, self.output_size)
     }
 }
 
