@@ -4,6 +4,7 @@
 pub mod callbacks;
 mod checkpoint;
 mod context;
+mod edge_kernel;
 mod error;
 mod file;
 mod init;
@@ -14,11 +15,14 @@ pub mod metrics;
 mod module;
 mod nets;
 pub mod optim;
+mod receptive_field;
 mod schedule;
 mod state_dict;
+mod trace;
 
 pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
+pub use edge_kernel::EdgeKernel;
 pub use error::{Error, Result};
 pub use file::atomic_write;
 pub use init::Init;
@@ -28,5 +32,9 @@ pub use module::{
     parameter_count, parameters, walk, walk_mut, zero_grad,
 };
 pub use nets::{Net, NetConfig};
+pub use receptive_field::{
+    InputWindow, Reach, ReceptiveField, Window, input_windows, receptive_fields,
+};
 pub use schedule::{Schedule, one_cycle};
 pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};
+pub use trace::{Activations, LayerActivations, Precedents, Term, Trace};

@@ -4,8 +4,8 @@ use rand_pcg::Pcg64;
 
 use crate::error::{Error, Result};
 use crate::layers::{
-    BlockConfig, Conv2d, Conv2dConfig, Flatten, Linear, LinearConfig, NormPlace, Relu, Sequential,
-    conv,
+    BlockConfig, Conv2d, Conv2dConfig, Flatten, Linear, LinearConfig, NormPlace, Padding, Relu,
+    Sequential, conv,
 };
 use crate::module::Module;
 
@@ -87,7 +87,8 @@ impl Net {
                     .push(Linear::new(30, classes, &linear, rng)?)
             }
             Net::BrokenCnn => {
-                let convolution = Conv2dConfig { padding: [1, 1], ..Default::default() };
+                let convolution =
+                    Conv2dConfig { padding: Padding::Explicit([1, 1]), ..Default::default() };
                 return Ok(Sequential::new()
                     .push(Conv2d::new(channels, 30, [3, 3], &convolution, rng)?)
                     .push(Relu)
