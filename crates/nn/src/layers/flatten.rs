@@ -5,6 +5,7 @@ use topedge_autograd::{Float, Tensor};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::module::Module;
+use crate::receptive_field::Reach;
 use crate::trace::{Precedents, Term, position};
 
 /// `[n, a, b, ..]` to `[n, a * b * ..]`. Unlike squeezing, it keeps the first axis, whatever its
@@ -44,6 +45,10 @@ impl<T: Float> Module<T> for Flatten {
             Error::unexpected("input shape", "what fits into memory", format!("{input:?}"))
         })?;
         Ok(vec![n, features])
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Flatten
     }
 
     fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
