@@ -389,8 +389,6 @@ mod tests {
                 }
                 let hull = |of: &[usize]| *of.iter().min().unwrap()..of.iter().max().unwrap() + 1;
                 let window = (windows[0].rows.clone(), windows[0].columns.clone());
-                let inside =
-                    |a: &Range<usize>, b: &Range<usize>| a.start >= b.start && a.end <= b.end;
                 let seen = (hull(&rows), hull(&columns));
                 assert_eq!(seen, window, "{path} {at:?}");
             }
