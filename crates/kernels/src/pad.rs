@@ -3,11 +3,10 @@
 //! Along an axis of `size` pixels, place `i` of the border (negative before the image, `size` and
 //! more behind it) holds
 //!
-//! - [`PadMode::Zeros`]: 0;
-//! - [`PadMode::Reflect`]: pixel `-i` or `2 * (size - 1) - i`, so that the edge itself is not
-//!   repeated;
-//! - [`PadMode::Replicate`]: the edge, pixel 0 or `size - 1`;
-//! - [`PadMode::Circular`]: pixel `i` modulo `size`.
+//! - 0 with [`PadMode::Zeros`];
+//! - pixel `-i` or `2 * (size - 1) - i` with [`PadMode::Reflect`]: the edge itself is not repeated;
+//! - the edge, pixel 0 or `size - 1`, with [`PadMode::Replicate`];
+//! - pixel `i` modulo `size` with [`PadMode::Circular`].
 
 use crate::element::Element;
 use crate::error::{Result, ShapeError};
