@@ -11,6 +11,7 @@
 pub mod arch;
 pub mod conv2d;
 pub mod conv_transpose2d;
+pub mod distribution;
 mod element;
 pub mod elementwise;
 mod error;

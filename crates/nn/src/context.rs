@@ -1,5 +1,7 @@
 //! What a forward pass needs besides its input.
 
+use std::time::Instant;
+
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use topedge_autograd::{Float, Mode, Tensor};
@@ -36,7 +38,7 @@ pub struct Context<'a, T: Float = f32> {
 }
 
 /// Who is told about the outputs of layers.
-pub type Observer<'a, T = f32> = Box<dyn FnMut(Observed<'_, T>) + Send + 'a>;
+pub type Observer<'a, T = f32> = Box<dyn FnMut(&mut Observed<'_, T>) + Send + 'a>;
 
 /// A layer that has just run.
 pub struct Observed<'a, T: Float = f32> {
@@ -44,8 +46,12 @@ pub struct Observed<'a, T: Float = f32> {
     pub path: &'a str,
     /// The layer.
     pub module: &'a dyn Module<T>,
-    /// What it returned.
-    pub output: &'a Tensor<T>,
+    /// The shape of what it was given.
+    pub input_shape: &'a [usize],
+    /// What it returned. An observer may put another tensor in its place.
+    pub output: &'a mut Tensor<T>,
+    /// What it took, in seconds.
+    pub seconds: f64,
 }
 
 impl<'a, T: Float> Context<'a, T> {
@@ -64,6 +70,27 @@ impl<'a, T: Float> Context<'a, T> {
         Context { mode, rng: Pcg64::seed_from_u64(seed), observer: None, path: String::new() }
     }
 
+    /// Runs `f` in this context, with `observer` looking on after the one that is there already.
+    pub(crate) fn observed_by<'b, R>(
+        &'b mut self,
+        mut observer: Observer<'b, T>,
+        f: impl FnOnce(&mut Context<'b, T>) -> R,
+    ) -> R {
+        let Context { mode, rng, observer: outer, .. } = self;
+        let both: Observer<'b, T> = match outer {
+            None => observer,
+            Some(outer) => Box::new(move |layer| {
+                outer(layer);
+                observer(layer);
+            }),
+        };
+        let path = String::new();
+        let mut cx = Context { mode: *mode, rng: rng.clone(), observer: Some(both), path };
+        let result = f(&mut cx);
+        *rng = cx.rng;
+        result
+    }
+
     /// Runs `module`, which its container knows as `name`.
     ///
     /// # Errors
@@ -76,11 +103,14 @@ impl<'a, T: Float> Context<'a, T> {
         x: &Tensor<T>,
     ) -> Result<Tensor<T>> {
         let parent = push(&mut self.path, name);
-        let result = module.forward(x, self);
-        if let (Ok(output), Some(observer)) = (&result, &mut self.observer)
+        let start = self.observer.is_some().then(Instant::now);
+        let mut result = module.forward(x, self);
+        if let (Ok(output), Some(observer), Some(start)) = (&mut result, &mut self.observer, start)
             && is_leaf(module)
         {
-            observer(Observed { path: &self.path, module, output });
+            let seconds = start.elapsed().as_secs_f64();
+            let (path, input_shape) = (&*self.path, x.shape());
+            observer(&mut Observed { path, module, input_shape, output, seconds });
         }
         self.path.truncate(parent);
         result.map_err(|error| error.in_layer(name, module, x.shape()))

@@ -38,6 +38,14 @@ pub enum Error {
         /// What went wrong in it.
         error: Box<Error>,
     },
+    /// The network cannot be trained on the data.
+    #[error("{error}; {trace}")]
+    Shapes {
+        /// What does not fit.
+        error: Box<Error>,
+        /// The shape behind each layer up to there, axes named.
+        trace: String,
+    },
     /// A setting is out of its range.
     #[error("{name} is {found}: expected {expected}")]
     Setting {

@@ -81,7 +81,7 @@ impl Init {
             if parameter.kind == ParameterKind::Weight {
                 let shape = parameter.value.shape().to_vec();
                 let fan_in = shape.iter().skip(1).product();
-                parameter.value = self.sample(&shape, fan_in, rng)?.requires_grad();
+                parameter.set(self.sample(&shape, fan_in, rng)?);
             }
             Ok(())
         })

@@ -4,6 +4,7 @@
 pub mod callbacks;
 mod checkpoint;
 mod context;
+mod diagnosis;
 mod edge_kernel;
 mod error;
 mod file;
@@ -18,15 +19,19 @@ pub mod optim;
 mod receptive_field;
 mod schedule;
 mod state_dict;
+mod summary;
 mod trace;
 
 pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
+pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
 pub use edge_kernel::EdgeKernel;
 pub use error::{Error, Result};
 pub use file::atomic_write;
 pub use init::Init;
-pub use learner::{Callback, Cancel, EpochRow, Flow, Interrupt, Learner, State};
+pub use learner::{
+    Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, Rates, State, Suggestion,
+};
 pub use module::{
     Item, ItemMut, Module, Parameter, ParameterKind, describe, for_each_parameter_mut,
     parameter_count, parameters, walk, walk_mut, zero_grad,
@@ -35,6 +40,7 @@ pub use nets::{Net, NetConfig};
 pub use receptive_field::{
     InputWindow, Reach, ReceptiveField, Window, input_windows, receptive_fields,
 };
-pub use schedule::{Schedule, one_cycle};
+pub use schedule::{Schedule, Sgdr, flat_cos, one_cycle, sgdr};
 pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};
+pub use summary::{LayerSummary, Measured, Summary, TrainingSummary};
 pub use trace::{Activations, LayerActivations, Precedents, Term, Trace};

@@ -2,7 +2,7 @@
 
 use topedge_autograd::{CrossEntropyConfig, Tensor};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What training minimises.
 pub trait Loss: Send {
@@ -15,6 +15,17 @@ pub trait Loss: Send {
     ///
     /// When they do not fit together.
     fn forward(&self, predictions: &Tensor, labels: &[u32]) -> Result<Tensor>;
+
+    /// The loss of each image, `[n]`, for callbacks that mix images: mixup and CutMix.
+    ///
+    /// # Errors
+    ///
+    /// When predictions and labels do not fit together, or the loss has no such: that is the
+    /// default.
+    fn per_image(&self, predictions: &Tensor, labels: &[u32]) -> Result<Tensor> {
+        let _ = (predictions, labels);
+        Err(Error::setting("loss", self.name(), "one that knows the loss of each image"))
+    }
 }
 
 /// The mean of `-log(softmax(prediction)[label])`, with class weights, label smoothing and ignored
@@ -45,6 +56,28 @@ impl Loss for CrossEntropy {
 
     fn forward(&self, predictions: &Tensor, labels: &[u32]) -> Result<Tensor> {
         Ok(predictions.cross_entropy(labels, &self.0)?)
+    }
+
+    /// As PyTorch's with `reduction="none"`: times the label's weight, 0 for an ignored label.
+    fn per_image(&self, predictions: &Tensor, labels: &[u32]) -> Result<Tensor> {
+        // Refuses what does not fit.
+        self.forward(predictions, labels)?;
+        let CrossEntropyConfig { class_weights, label_smoothing, ignore_index } = &self.0;
+        let classes = predictions.shape()[1];
+        let spread = *label_smoothing as f32 / classes as f32;
+        let mut targets = vec![0.0; labels.len() * classes];
+        for (row, label) in targets.chunks_exact_mut(classes).zip(labels) {
+            if Some(*label) == *ignore_index {
+                continue;
+            }
+            row.fill(spread);
+            row[*label as usize] += 1.0 - *label_smoothing as f32;
+            for (target, weight) in row.iter_mut().zip(class_weights.iter().flatten()) {
+                *target *= weight;
+            }
+        }
+        let targets = Tensor::new(targets, &[labels.len(), classes])?;
+        Ok(predictions.log_softmax(1)?.mul(&targets)?.sum_axis(1, false)?.mul_scalar(-1.0))
     }
 }
 
@@ -83,6 +116,22 @@ mod tests {
         let got = loss(config, &[1, 2]).unwrap();
         let expected = (2.0 * 1.4076059 + 3.0 * 2.4076059) / 5.0;
         assert!((got - expected).abs() < 1e-6, "{got}");
+    }
+
+    #[test]
+    fn each_images_loss_averages_to_that_of_the_batch() {
+        let weights = Some(vec![1.0, 2.0, 3.0]);
+        for (label_smoothing, class_weights) in [(0.0, None), (0.1, None), (0.2, weights)] {
+            let divisor = if class_weights.is_some() { 5.0 } else { 2.0 };
+            let config =
+                CrossEntropyConfig { label_smoothing, class_weights, ..Default::default() };
+            let predictions = vec![1.0, 2.0, 3.0, 1.0, 0.0, -1.0];
+            let predictions = Tensor::new(predictions, &[2, 3]).unwrap();
+            let each = CrossEntropy(config.clone()).per_image(&predictions, &[1, 2]).unwrap();
+            let got = each.to_vec().iter().sum::<f32>() / divisor;
+            let expected = loss(config, &[1, 2]).unwrap();
+            assert!((got - expected).abs() < 1e-6, "{got} is not {expected}");
+        }
     }
 
     #[test]

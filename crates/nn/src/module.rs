@@ -128,12 +128,36 @@ pub struct Parameter<T: Float = f32> {
     pub value: Tensor<T>,
     /// What the parameter is for.
     pub kind: ParameterKind,
+    /// What the optimiser's learning rate is multiplied with for this parameter. 1 at first.
+    pub lr_scale: f64,
 }
 
 impl<T: Float> Parameter<T> {
     /// A parameter that starts as `value`.
     pub fn new(value: Tensor<T>, kind: ParameterKind) -> Self {
-        Parameter { value: value.requires_grad(), kind }
+        Parameter { value: value.requires_grad(), kind, lr_scale: 1.0 }
+    }
+
+    /// Whether training changes it: it is not frozen.
+    pub fn is_trainable(&self) -> bool {
+        self.value.is_leaf()
+    }
+
+    /// Keeps it as it is: no gradient is computed for it, or for what only it depends on.
+    pub fn freeze(&mut self) {
+        self.value = self.value.detach();
+    }
+
+    /// Lets training change it again.
+    pub fn unfreeze(&mut self) {
+        if !self.is_trainable() {
+            self.value = self.value.clone().requires_grad();
+        }
+    }
+
+    /// Puts `value` in its place. What is frozen stays frozen.
+    pub fn set(&mut self, value: Tensor<T>) {
+        self.value = if self.is_trainable() { value.requires_grad() } else { value.detach() };
     }
 }
 

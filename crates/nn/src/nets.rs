@@ -177,6 +177,17 @@ mod tests {
         }
     }
 
+    /// Layer by layer, as the book counts them.
+    #[test]
+    fn parameters_of_the_two_digit_network() {
+        let model = build(Net::SimpleCnn2, 2);
+        let sizes: Vec<_> = parameters(&model).iter().map(|(_, p)| p.value.len()).collect();
+        let (layers, _) = sizes.as_chunks::<2>();
+        let counts: Vec<_> = layers.iter().map(|[weights, biases]| weights + biases).collect();
+        assert_eq!(counts, [40, 296, 1168, 4640, 578]);
+        assert_eq!(layers[2], [16 * 8 * 3 * 3, 16]);
+    }
+
     #[test]
     fn one_output_per_class_and_one_per_pixel_in_the_broken_one() {
         let x = Tensor::ones(&[3, 1, 28, 28]).unwrap();

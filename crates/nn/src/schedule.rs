@@ -43,6 +43,17 @@ impl Schedule {
         Self::new(move |position| start + (1.0 - (PI * position).cos()) * (end - start) / 2.0)
     }
 
+    /// The same factor over each equal distance: `start * (end / start)^position`, of two numbers
+    /// above 0.
+    pub fn exponential(start: f64, end: f64) -> Self {
+        Self::new(move |position| start * (end / start).powf(position))
+    }
+
+    /// `start + (end - start) * position^power`.
+    pub fn polynomial(start: f64, end: f64, power: f64) -> Self {
+        Self::new(move |position| start + (end - start) * position.powf(power))
+    }
+
     /// Schedules one after another, each for its share of the whole.
     ///
     /// # Errors
@@ -104,6 +115,72 @@ pub fn one_cycle(lr_max: f64) -> Vec<(Hyper, Schedule)> {
     ]
 }
 
+/// `lr` for three quarters of the training run, then down to `lr / 1e5` along a cosine, as fastai's
+/// `fit_flat_cos`.
+pub fn flat_cos(lr: f64) -> Vec<(Hyper, Schedule)> {
+    let pieces = vec![(0.75, Schedule::flat(lr)), (0.25, Schedule::cosine(lr, lr / 1e5))];
+    vec![(Hyper::Lr, Schedule::in_turn(pieces))]
+}
+
+/// The cycles of [`sgdr`]. By default: one, one epoch long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sgdr {
+    /// The number of cycles.
+    pub cycles: u32,
+    /// The epochs of the first one.
+    pub cycle_len: usize,
+    /// How many times longer each is than the one before.
+    pub cycle_mult: usize,
+}
+
+impl Default for Sgdr {
+    fn default() -> Self {
+        Sgdr { cycles: 1, cycle_len: 1, cycle_mult: 2 }
+    }
+}
+
+impl Sgdr {
+    /// The epochs of each cycle.
+    fn lengths(self) -> Result<Vec<usize>> {
+        let length =
+            |i| self.cycle_mult.checked_pow(i).and_then(|times| times.checked_mul(self.cycle_len));
+        // At most some 64 cycles fit, unless all are alike.
+        let lengths: Option<Vec<usize>> = (0..self.cycles).map(length).collect();
+        let all = |lengths: &Vec<usize>| {
+            !lengths.is_empty()
+                && !lengths.contains(&0)
+                && lengths.iter().try_fold(0_usize, |sum, &n| sum.checked_add(n)).is_some()
+        };
+        lengths.filter(all).ok_or_else(|| {
+            let expected = "cycles of at least one epoch, not more than can be counted";
+            Error::setting("SGDR", format!("{self:?}"), expected)
+        })
+    }
+
+    /// The epochs of all cycles.
+    ///
+    /// # Errors
+    ///
+    /// When there are no cycles, one has no epochs, or they are more than can be counted.
+    pub fn epochs(self) -> Result<usize> {
+        Ok(self.lengths()?.iter().sum())
+    }
+}
+
+/// Stochastic gradient descent with restarts (Loshchilov and Hutter 2016): in each cycle from
+/// `lr_max` down to 0 along a cosine, as fastai's `fit_sgdr`.
+///
+/// # Errors
+///
+/// Those of [`Sgdr::epochs`].
+pub fn sgdr(cycles: Sgdr, lr_max: f64) -> Result<Vec<(Hyper, Schedule)>> {
+    let lengths = cycles.lengths()?;
+    let epochs: usize = lengths.iter().sum();
+    let share = |length: usize| length as f64 / epochs as f64;
+    let pieces = lengths.iter().map(|&n| (share(n), Schedule::cosine(lr_max, 0.0)));
+    Ok(vec![(Hyper::Lr, Schedule::in_turn(pieces.collect()))])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +217,34 @@ mod tests {
         assert_close(Schedule::cosine(1.0, 3.0).at(0.5), 2.0, 1e-15);
         assert_eq!(Schedule::cosine(1.0, 3.0).at(1.0), 3.0);
         assert_eq!(Schedule::new(|p| p * p).at(0.5), 0.25);
+    }
+
+    #[test]
+    fn curved_schedules() {
+        assert_close(Schedule::exponential(1e-7, 10.0).at(0.5), 1e-3, 1e-15);
+        assert_eq!(Schedule::polynomial(1.0, 3.0, 2.0).at(0.5), 1.5);
+        let flat_cos = &flat_cos(0.1)[0].1;
+        assert_eq!([0.0, 0.5, 0.75].map(|p| flat_cos.at(p)), [0.1; 3]);
+        assert_close(flat_cos.at(1.0), 1e-6, 1e-15);
+    }
+
+    #[test]
+    fn cycles_restart() {
+        let cycles = Sgdr { cycles: 3, cycle_len: 2, cycle_mult: 2 };
+        assert_eq!(cycles.epochs().unwrap(), 14);
+        let schedule = &sgdr(cycles, 0.1).unwrap()[0].1;
+        for (epoch, expected) in [(0.0, 0.1), (1.0, 0.05), (2.0, 0.1), (4.0, 0.05), (6.0, 0.1)] {
+            assert_close(schedule.at(epoch / 14.0), expected, 1e-12);
+        }
+        let alike = Sgdr { cycles: 3, cycle_len: 1, cycle_mult: 1 };
+        assert_eq!(alike.epochs().unwrap(), 3);
+        let none = Sgdr { cycles: 0, ..alike };
+        let empty = Sgdr { cycle_len: 0, ..alike };
+        let endless = Sgdr { cycles: 100, cycle_len: 1, cycle_mult: 2 };
+        for wrong in [none, empty, endless] {
+            let error = wrong.epochs().unwrap_err().to_string();
+            assert!(error.starts_with("SGDR is "), "{error}");
+        }
     }
 
     #[test]

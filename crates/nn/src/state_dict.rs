@@ -138,7 +138,7 @@ pub fn load_state_dict(model: &mut dyn Module, state: &StateDict) -> Result<()> 
         match (item, &entry.values) {
             (ItemMut::Parameter(parameter), StateValues::F32(values)) => {
                 match Tensor::new(values.clone(), &entry.shape) {
-                    Ok(value) => parameter.value = value.requires_grad(),
+                    Ok(value) => parameter.set(value),
                     Err(error) => outcome = Err(error.into()),
                 }
             }

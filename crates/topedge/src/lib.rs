@@ -4,7 +4,6 @@
 mod error;
 pub mod model;
 pub mod prelude;
-mod summary;
 
 pub use topedge_autograd as autograd;
 pub use topedge_data as data;
@@ -14,4 +13,4 @@ pub use topedge_report as report;
 
 pub use error::{Error, Result};
 pub use model::{Model, ModelInfo, Prediction};
-pub use summary::{LayerSummary, Summary};
+pub use topedge_nn::{LayerSummary, Summary};

@@ -53,7 +53,7 @@ impl NanGuard {
         cx.rng = self.rng.clone().unwrap_or(cx.rng);
         cx.observer = Some(Box::new(|layer| {
             if place.is_none() && !is_finite(layer.output) {
-                place = Some(describe_layer(&layer));
+                place = Some(describe_layer(layer));
             }
         }));
         no_grad(|| state.model.forward(&state.input, &mut cx))?;

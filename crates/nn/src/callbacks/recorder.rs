@@ -129,6 +129,13 @@ impl Callback for Recorder {
 }
 
 impl Recorder {
+    /// The values of one hyperparameter, a value for each training batch; none if the optimiser has no
+    /// such.
+    pub fn hyper(&self, hyper: Hyper) -> &[f64] {
+        let found = self.hypers.iter().find(|(known, _)| *known == hyper);
+        found.map_or(&[], |(_, values)| values)
+    }
+
     fn record_training(&mut self, state: &mut State, loss: f32) {
         let smoothed = self.smooth.update(f64::from(loss));
         state.smoothed_loss = Some(smoothed);

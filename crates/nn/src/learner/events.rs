@@ -4,13 +4,13 @@
 //! fit       before_fit
 //! epoch       before_epoch
 //! train         before_train
-//! batch           before_batch  after_pred  after_loss
+//! batch           before_batch  (after_layer ..)  after_pred  after_loss
 //! backward          before_backward  after_backward
 //! step              before_step  after_step
 //! batch           after_batch
 //! train         after_train
 //! validate      before_validate
-//! batch           before_batch  after_pred  after_loss  after_batch
+//! batch           before_batch  (after_layer ..)  after_pred  after_loss  after_batch
 //! validate      after_validate
 //! epoch       after_epoch
 //! fit       after_fit
@@ -21,6 +21,7 @@
 use std::any::{Any, TypeId};
 
 use super::state::State;
+use crate::context::Observed;
 use crate::error::Error;
 
 /// What an event returns: `Err` to leave the course of events.
@@ -92,6 +93,13 @@ pub trait Callback: Any + Send {
     /// The name to find it by, the type's in snake case: `recorder`.
     fn name(&self) -> &'static str;
 
+    /// Whether it changes what a step does, as clipping does. Such callbacks take part in
+    /// [`lr_find`](crate::Learner::lr_find) too; so they are not to carry anything from one fit to
+    /// the next.
+    fn changes_steps(&self) -> bool {
+        false
+    }
+
     /// The types of callbacks that are to run before this one, if they are there. What is not
     /// said so runs in the order in which it was added.
     fn run_after(&self) -> Vec<TypeId> {
@@ -119,6 +127,8 @@ pub trait Callback: Any + Send {
     fn before_batch(&mut self, state: &mut State) -> Flow {
         Ok(())
     }
+    /// A layer that has no layers inside has run, in training and validation.
+    fn after_layer(&mut self, layer: &mut Observed<'_>) {}
     /// The prediction is there.
     fn after_pred(&mut self, state: &mut State) -> Flow {
         Ok(())

@@ -1,7 +1,11 @@
 //! The training loop.
 
 mod attentive;
+mod check;
 mod events;
+mod fit;
+mod groups;
+mod lr_find;
 mod order;
 mod state;
 #[cfg(test)]
@@ -15,16 +19,17 @@ use topedge_autograd::{Mode, Tape, Tensor, no_grad};
 use topedge_data::DataLoaders;
 
 use crate::callbacks::{NanGuard, ParamScheduler, Recorder};
-use crate::context::Context;
+use crate::context::{Context, Observed};
 use crate::error::{Error, Result};
 use crate::losses::Loss;
 use crate::metrics::Metric;
 use crate::module::{Module, zero_grad};
-use crate::optim::{Adam, Hyper, Optimizer};
-use crate::schedule::{Schedule, one_cycle};
+use crate::optim::{Adam, Optimizer};
 use events::{BACKWARD, BATCH, EPOCH, Event, FIT, STEP, Stage, TRAIN, VALIDATE};
 
 pub use events::{Callback, Cancel, Flow, Interrupt};
+pub use groups::Rates;
+pub use lr_find::{LrFind, LrFound, Suggestion};
 pub use state::{EpochRow, State};
 
 /// Trains a network: data, model, loss, and the callbacks that take part.
@@ -72,6 +77,7 @@ impl Learner {
             data,
             context: Context::train(42),
             schedules: vec![],
+            groups: vec![0],
             epochs: 0,
             epoch: 0,
             steps: 0,
@@ -152,40 +158,12 @@ impl Learner {
     }
 }
 
-/// Training.
+/// The loop.
 impl Learner {
-    /// Trains for `epochs` at a constant learning rate.
-    ///
-    /// # Errors
-    ///
-    /// As [`fit_scheduled`](Self::fit_scheduled).
-    pub fn fit(&mut self, epochs: usize, lr: f64) -> Result<()> {
-        self.fit_scheduled(epochs, vec![(Hyper::Lr, Schedule::flat(lr))])
-    }
-
-    /// Trains for `epochs` by [`one_cycle`].
-    ///
-    /// # Errors
-    ///
-    /// As [`fit_scheduled`](Self::fit_scheduled).
-    pub fn fit_one_cycle(&mut self, epochs: usize, lr_max: f64) -> Result<()> {
-        self.fit_scheduled(epochs, one_cycle(lr_max))
-    }
-
-    /// Trains for `epochs` with hyperparameters that follow schedules over all of them.
-    ///
-    /// # Errors
-    ///
-    /// When the network cannot take the data, a hyperparameter leaves its range, the data cannot
-    /// be loaded, a loss is not finite, the callbacks cannot be ordered, or one of them fails.
-    pub fn fit_scheduled(
-        &mut self,
-        epochs: usize,
-        schedules: Vec<(Hyper, Schedule)>,
-    ) -> Result<()> {
+    /// A fit by the schedules that are set.
+    fn fit_epochs(&mut self, epochs: usize) -> Result<()> {
         self.sort_callbacks()?;
         let state = &mut self.state;
-        state.schedules = schedules;
         state.epochs = epochs;
         state.steps = epochs.saturating_mul(state.data.train.batches());
         state.step = 0;
@@ -253,8 +231,11 @@ impl Learner {
     }
 
     fn forward(&mut self) -> Flow {
-        let state = &mut self.state;
-        state.prediction = Some(state.model.forward(&state.input, &mut state.context)?);
+        let Learner { state: State { model, context, input, prediction, .. }, callbacks } = self;
+        let tell = Box::new(|layer: &mut Observed<'_>| {
+            callbacks.iter_mut().for_each(|callback| callback.after_layer(layer));
+        });
+        *prediction = Some(context.observed_by(tell, |cx| model.forward(input, cx))?);
         self.each(Callback::after_pred)?;
         let state = &mut self.state;
         if let Some(prediction) = &state.prediction {

@@ -29,6 +29,10 @@ pub struct State {
     /// The hyperparameters over this fit.
     pub schedules: Vec<(Hyper, Schedule)>,
 
+    /// The parameter groups: the number of the first parameter of each, in the order of
+    /// [`parameters`](crate::parameters).
+    pub(crate) groups: Vec<usize>,
+
     /// The number of epochs of this fit.
     pub epochs: usize,
     /// The epoch, from 0.

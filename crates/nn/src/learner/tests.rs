@@ -13,8 +13,8 @@ use crate::callbacks::{CsvLogger, Progress, ProgressUpdate};
 use crate::layers::{Dropout, Flatten, Linear, LinearConfig, Sequential};
 use crate::losses::CrossEntropy;
 use crate::metrics::{Accuracy, ErrorRate};
-use crate::optim::Sgd;
-use crate::{ItemMut, Net, NetConfig, state_dict, walk_mut};
+use crate::optim::{Hyper, Sgd};
+use crate::{ItemMut, Net, NetConfig, one_cycle, state_dict, walk_mut};
 
 /// `train` and `valid` images of 2x2 pixels in two classes: dark and light.
 fn loaders(train: usize, valid: usize, batch_size: usize) -> DataLoaders {
@@ -393,7 +393,7 @@ fn a_network_that_cannot_take_the_data_is_refused_by_layer() {
     let model = Sequential::new().push(Flatten).push(linear);
     let mut learner = Learner::new(loaders(8, 2, 4), model, CrossEntropy::default());
     let error = learner.fit(1, 0.1).unwrap_err().to_string();
-    let expected = "layer 1, Linear(in_features=5, out_features=2), with input [4, 4]: linear";
+    let expected = "layer 1, Linear(in_features=5, out_features=2), with input [1, 4]: linear";
     assert!(error.starts_with(expected), "{error}");
 }
 

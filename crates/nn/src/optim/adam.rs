@@ -88,6 +88,10 @@ impl Optimizer for Adam {
         "Adam"
     }
 
+    fn boxed_clone(&self) -> Box<dyn Optimizer> {
+        Box::new(self.clone())
+    }
+
     fn step(&mut self, model: &mut dyn Module) -> Result<()> {
         let mut index = 0;
         for_each_parameter_mut(model, |parameter| {
@@ -103,7 +107,7 @@ impl Optimizer for Adam {
             };
             state.step += 1;
             let config = optim::Adam {
-                lr: self.lr as f32,
+                lr: (self.lr * parameter.lr_scale) as f32,
                 momentum: self.momentum as f32,
                 sqr_momentum: self.sqr_momentum as f32,
                 eps: self.eps as f32,

@@ -48,7 +48,11 @@ pub trait Optimizer: Send {
     /// The algorithm's name: `Adam`.
     fn name(&self) -> &'static str;
 
-    /// Changes each parameter that has a gradient, in place. Gradients stay.
+    /// A copy, with all that it remembers of the steps before.
+    fn boxed_clone(&self) -> Box<dyn Optimizer>;
+
+    /// Changes each parameter that has a gradient, in place. Gradients stay. A parameter's learning
+    /// rate is this one's times its [`lr_scale`](Parameter::lr_scale).
     ///
     /// # Errors
     ///

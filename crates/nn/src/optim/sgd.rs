@@ -44,6 +44,10 @@ impl Optimizer for Sgd {
         "SGD"
     }
 
+    fn boxed_clone(&self) -> Box<dyn Optimizer> {
+        Box::new(self.clone())
+    }
+
     fn step(&mut self, model: &mut dyn Module) -> Result<()> {
         let mut index = 0;
         for_each_parameter_mut(model, |parameter| {
@@ -54,7 +58,7 @@ impl Optimizer for Sgd {
                 return Ok(());
             };
             let config = optim::Sgd {
-                lr: self.lr as f32,
+                lr: (self.lr * parameter.lr_scale) as f32,
                 momentum: self.momentum as f32,
                 weight_decay: decay_of(parameter, self.weight_decay, false),
                 decoupled: true,
