@@ -58,7 +58,9 @@ pub use ops::{BatchNorm, CrossEntropyConfig, RunningStats};
 pub use pool::{PoolStats, clear_pool, pool_stats};
 pub use tape::{Backward, Grads, Tape, no_grad, record};
 pub use tensor::Tensor;
+pub use topedge_kernels::conv_transpose2d::ConvTranspose2dConfig;
 pub use topedge_kernels::conv2d::Conv2dConfig;
+pub use topedge_kernels::pad::{Pad2dConfig, PadMode};
 pub use topedge_kernels::pool::Pool2dConfig;
 
 #[cfg(doctest)]

@@ -10,6 +10,7 @@
 
 pub mod arch;
 pub mod conv2d;
+pub mod conv_transpose2d;
 pub mod distribution;
 mod element;
 pub mod elementwise;
@@ -18,6 +19,7 @@ pub mod gemm;
 mod math;
 pub mod norm;
 pub mod optim;
+pub mod pad;
 mod parallel;
 pub mod pool;
 pub mod reduce;

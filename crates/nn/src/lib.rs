@@ -5,6 +5,7 @@ pub mod callbacks;
 mod checkpoint;
 mod context;
 mod diagnosis;
+mod edge_kernel;
 mod error;
 mod file;
 mod init;
@@ -15,14 +16,16 @@ pub mod metrics;
 mod module;
 mod nets;
 pub mod optim;
+mod receptive_field;
 mod schedule;
 mod state_dict;
 mod summary;
-mod window;
+mod trace;
 
 pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
 pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
+pub use edge_kernel::EdgeKernel;
 pub use error::{Error, Result};
 pub use file::atomic_write;
 pub use init::Init;
@@ -34,7 +37,10 @@ pub use module::{
     parameter_count, parameters, walk, walk_mut, zero_grad,
 };
 pub use nets::{Net, NetConfig};
+pub use receptive_field::{
+    InputWindow, Reach, ReceptiveField, Window, input_windows, receptive_fields,
+};
 pub use schedule::{Schedule, Sgdr, flat_cos, one_cycle, sgdr};
 pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};
 pub use summary::{LayerSummary, Measured, Summary, TrainingSummary};
-pub use window::{ReceptiveField, Window};
+pub use trace::{Activations, LayerActivations, Precedents, Term, Trace};

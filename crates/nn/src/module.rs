@@ -3,8 +3,9 @@
 use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
-use crate::error::Result;
-use crate::window::Window;
+use crate::error::{Error, Result};
+use crate::receptive_field::Reach;
+use crate::trace::Precedents;
 
 /// A layer, or a network of them.
 ///
@@ -66,11 +67,22 @@ pub trait Module<T: Float = f32>: Send {
     /// When the layer cannot take such an input.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
 
-    /// The window of input positions that an output position sees, for an input of shape `input`.
-    /// `None` if that is the one position alone, or all of them.
-    fn window(&self, input: &[usize]) -> Option<Window> {
-        let _ = input;
-        None
+    /// Which part of the input one position of the output depends on. All of it, if the layer does
+    /// not say.
+    fn reach(&self) -> Reach {
+        Reach::All
+    }
+
+    /// What the activation `at` (`[channel, row, column]`, or `[feature]`) of the output was made of in
+    /// evaluation, for the first input of the batch `x`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such activation, or the layer does not say what it makes them of.
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let _ = (x, at);
+        let layer = format!("{}({})", self.kind(), self.config());
+        Err(Error::setting("layer to trace", layer, "one that implements Module::precedents"))
     }
 
     /// Calls `f` with the name of each thing that the layer owns directly: its parameters, then

@@ -4,8 +4,8 @@ use rand_pcg::Pcg64;
 
 use crate::error::{Error, Result};
 use crate::layers::{
-    BlockConfig, Conv2d, Conv2dConfig, Flatten, Linear, LinearConfig, NormPlace, Relu, Sequential,
-    conv,
+    BlockConfig, Conv2d, Conv2dConfig, Flatten, Linear, LinearConfig, NormPlace, Padding, Relu,
+    Sequential, conv,
 };
 use crate::module::Module;
 
@@ -87,7 +87,8 @@ impl Net {
                     .push(Linear::new(30, classes, &linear, rng)?)
             }
             Net::BrokenCnn => {
-                let convolution = Conv2dConfig { padding: [1, 1], ..Default::default() };
+                let convolution =
+                    Conv2dConfig { padding: Padding::Explicit([1, 1]), ..Default::default() };
                 return Ok(Sequential::new()
                     .push(Conv2d::new(channels, 30, [3, 3], &convolution, rng)?)
                     .push(Relu)
@@ -174,6 +175,17 @@ mod tests {
         ] {
             assert_eq!(parameter_count(&build(net, classes)), expected, "{net}");
         }
+    }
+
+    /// Layer by layer, as the book counts them.
+    #[test]
+    fn parameters_of_the_two_digit_network() {
+        let model = build(Net::SimpleCnn2, 2);
+        let sizes: Vec<_> = parameters(&model).iter().map(|(_, p)| p.value.len()).collect();
+        let (layers, _) = sizes.as_chunks::<2>();
+        let counts: Vec<_> = layers.iter().map(|[weights, biases]| weights + biases).collect();
+        assert_eq!(counts, [40, 296, 1168, 4640, 578]);
+        assert_eq!(layers[2], [16 * 8 * 3 * 3, 16]);
     }
 
     #[test]

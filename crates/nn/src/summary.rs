@@ -9,7 +9,7 @@ use crate::context::{Context, Observed};
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::module::{Item, Module, ParameterKind, describe};
-use crate::window::ReceptiveField;
+use crate::receptive_field::{Reach, receptive_fields};
 
 /// The layers of a network, in the order in which they run. It is displayed as a table.
 ///
@@ -94,16 +94,20 @@ impl Summary {
     pub fn of(network: &mut dyn Module, input_shape: &[usize]) -> Result<Summary> {
         let x = Tensor::zeros(&[&[1], input_shape].concat())?;
         let mut layers = vec![];
-        // What has no rows and columns has no receptive field.
-        let mut field = (input_shape.len() == 3).then_some(ReceptiveField::PIXEL);
         let mut cx = Context::eval();
         cx.observer = Some(Box::new(|observed| {
-            let row = LayerSummary::of(observed, &mut field);
-            layers.push(row);
+            layers.push(LayerSummary::of(observed));
         }));
         let run = network.forward(&x, &mut cx);
         drop(cx);
         run?;
+        for field in receptive_fields(network, input_shape)? {
+            if let Some(row) =
+                layers.iter_mut().find(|row: &&mut LayerSummary| row.path == field.path)
+            {
+                row.receptive_field = field.size;
+            }
+        }
         Ok(Summary { layers, training: None })
     }
 
@@ -175,10 +179,15 @@ impl Summary {
 }
 
 impl LayerSummary {
-    fn of(observed: &Observed<'_>, field: &mut Option<ReceptiveField>) -> LayerSummary {
+    /// All but the receptive field, which takes the layers before.
+    fn of(observed: &Observed<'_>) -> LayerSummary {
         let output_shape = observed.output.shape()[1..].to_vec();
-        // A convolution uses each weight once at each position, a linear layer once.
-        let positions: usize = output_shape.iter().skip(1).product();
+        // A convolution uses each weight once at each position of its output, a transposed one at
+        // each of its input, a linear layer once.
+        let positions: usize = match observed.module.reach() {
+            Reach::Transposed(_) => observed.input_shape.iter().skip(2).product(),
+            _ => output_shape.iter().skip(1).product(),
+        };
         let (mut parameters, mut weights, mut trainable) = (0, 0, 0);
         observed.module.visit(&mut |_, item| {
             if let Item::Parameter(parameter) = item {
@@ -188,19 +197,13 @@ impl LayerSummary {
                 weights += if parameter.kind == ParameterKind::Weight { len } else { 0 };
             }
         });
-        *field = match (observed.module.window(observed.input_shape), *field) {
-            (Some(window), Some(field)) => Some(field.then(&window)),
-            // A linear layer.
-            (None, _) if weights > 0 => None,
-            (_, field) => field,
-        };
         LayerSummary {
             path: observed.path.to_string(),
             layer: describe(observed.module),
             parameters,
             trainable,
             multiply_adds: weights * positions,
-            receptive_field: field.map(|field| field.size),
+            receptive_field: None,
             activation_bytes: size_of::<f32>() * output_shape.iter().product::<usize>(),
             output_shape,
             measured: None,
@@ -335,7 +338,7 @@ fn thousands(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::Sequential;
+    use crate::layers::{ConvTranspose2d, ConvTranspose2dConfig, Sequential};
     use crate::{Net, NetConfig};
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
@@ -372,6 +375,16 @@ mod tests {
         let summary = summary(Net::SimpleCnn2);
         let costs: Vec<_> = summary.layers.iter().map(|l| l.multiply_adds).collect();
         assert_eq!([costs[2], costs[4], costs[6]], [14_112, 18_432, 18_432]);
+    }
+
+    #[test]
+    fn a_transposed_convolution_uses_its_weights_at_each_input() {
+        let config = ConvTranspose2dConfig { stride: [2, 2], ..Default::default() };
+        let mut rng = Pcg64::seed_from_u64(1);
+        let up = ConvTranspose2d::new(3, 5, [2, 2], &config, &mut rng).unwrap();
+        let summary = Summary::of(&mut Sequential::new().push(up), &[3, 4, 6]).unwrap();
+        assert_eq!(summary.layers[0].output_shape, [5, 8, 12]);
+        assert_eq!(summary.multiply_adds(), 3 * 5 * 2 * 2 * 4 * 6);
     }
 
     #[test]

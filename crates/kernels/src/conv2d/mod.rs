@@ -10,6 +10,7 @@ mod bias;
 mod direct;
 mod geometry;
 mod im2col;
+mod matrix;
 mod packed;
 mod path;
 mod taps;
@@ -19,6 +20,7 @@ pub use bias::backward_bias;
 pub use geometry::{Conv2dConfig, output_shape};
 pub(crate) use geometry::{Geometry, window_positions};
 pub use im2col::{col2im, im2col};
+pub use matrix::ConvMatrix;
 
 use crate::arch::Isa;
 use crate::element::Element;

@@ -4,10 +4,12 @@
 //! double precision.
 
 pub mod conv2d;
+pub mod conv_transpose2d;
 pub mod elementwise;
 pub mod gemm;
 pub mod norm;
 pub mod optim;
+pub mod pad;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;

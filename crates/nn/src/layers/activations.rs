@@ -5,6 +5,8 @@ use topedge_autograd::{Float, Tensor};
 use crate::context::Context;
 use crate::error::Result;
 use crate::module::Module;
+use crate::receptive_field::Reach;
+use crate::trace::Precedents;
 
 /// A layer that maps each value for itself.
 macro_rules! activation {
@@ -24,6 +26,14 @@ macro_rules! activation {
 
             fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
                 Ok(input.to_vec())
+            }
+
+            fn reach(&self) -> Reach {
+                Reach::Pointwise
+            }
+
+            fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+                Precedents::pointwise(x, at, Some($kind))
             }
         }
     };
@@ -79,6 +89,14 @@ impl<T: Float> Module<T> for LeakyRelu {
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(input.to_vec())
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Pointwise
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        Precedents::pointwise(x, at, Some("LeakyReLU"))
     }
 }
 

@@ -6,6 +6,8 @@ use super::positive;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
+use crate::receptive_field::Reach;
+use crate::trace::{Precedents, Term, check_position};
 
 /// `y = (x - mean) / sqrt(var + 1e-5) * weight + bias` for each channel (Ioffe and Szegedy 2015);
 /// axis 1 is the channel.
@@ -100,6 +102,27 @@ impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         self.check(input)?;
         Ok(input.to_vec())
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Pointwise
+    }
+
+    /// `(x - mean) / sqrt(var + eps) * weight + bias`, written as `scale * x + shift`.
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let place = check_position(at, &self.output_shape(x.shape())?)?;
+        let channel = at[0];
+        let eps = Norm::<T>::new(Mode::Eval).eps;
+        let [mean, var] =
+            [&self.running.mean, &self.running.var].map(|values| values[channel].to_f64());
+        let [weight, bias] = [&self.weight, &self.bias].map(|p| p.value.to_vec()[channel].to_f64());
+        let scale = weight / (var + eps).sqrt();
+        let input = x.to_vec()[place].to_f64();
+        Ok(Precedents {
+            terms: vec![Term::new(at.to_vec(), input, scale)],
+            bias: Some(bias - mean * scale),
+            function: None,
+        })
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

@@ -3,7 +3,7 @@
 use rand_pcg::Pcg64;
 use topedge_autograd::Float;
 
-use super::{BatchNorm2d, Conv2d, Conv2dConfig, Relu, Sequential};
+use super::{BatchNorm2d, Conv2d, Conv2dConfig, Padding, Relu, Sequential};
 use crate::error::Result;
 
 /// Where batch norm stands in a block.
@@ -61,7 +61,7 @@ pub fn conv<T: Float>(
     let kernel_size = config.kernel_size;
     let convolution = Conv2dConfig {
         stride: [config.stride; 2],
-        padding: [kernel_size / 2; 2],
+        padding: Padding::Explicit([kernel_size / 2; 2]),
         ..Default::default()
     };
     let convolution = Conv2d::new(in_channels, out_channels, [kernel_size; 2], &convolution, rng)?;

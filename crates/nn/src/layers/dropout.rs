@@ -5,6 +5,8 @@ use topedge_autograd::{Float, Tensor};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::module::Module;
+use crate::receptive_field::Reach;
+use crate::trace::Precedents;
 
 /// In training, each value becomes 0 with probability `p`, and what stays is divided by `1 - p`;
 /// in evaluation nothing changes (Srivastava et al. 2014). Any shape.
@@ -56,6 +58,14 @@ impl<T: Float> Module<T> for Dropout {
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(input.to_vec())
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Pointwise
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        Precedents::pointwise(x, at, None)
     }
 }
 

@@ -5,6 +5,8 @@ use topedge_autograd::{Float, Tensor};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::module::Module;
+use crate::receptive_field::Reach;
+use crate::trace::{Precedents, Term, position};
 
 /// `[n, a, b, ..]` to `[n, a * b * ..]`. Unlike squeezing, it keeps the first axis, whatever its
 /// length.
@@ -43,6 +45,22 @@ impl<T: Float> Module<T> for Flatten {
             Error::unexpected("input shape", "what fits into memory", format!("{input:?}"))
         })?;
         Ok(vec![n, features])
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Flatten
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let output = Module::<T>::output_shape(self, x.shape())?;
+        let [feature] = position(at, &output)?;
+        let mut rest = feature;
+        let mut from = x.shape()[1..].to_vec();
+        for size in from.iter_mut().rev() {
+            (rest, *size) = (rest / *size, rest % *size);
+        }
+        let input = x.to_vec()[feature].to_f64();
+        Ok(Precedents { terms: vec![Term::new(from, input, 1.0)], bias: None, function: None })
     }
 }
 

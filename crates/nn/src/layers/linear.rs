@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
+use crate::trace::{Precedents, Term, position};
 
 /// `y = x W^T + b`: x `[n, in_features]`, W `[out_features, in_features]`, b `[out_features]`,
 /// y `[n, out_features]`.
@@ -99,6 +100,16 @@ impl<T: Float> Module<T> for Linear<T> {
                 format!("{input:?}"),
             )),
         }
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let [output] = position(at, &self.output_shape(x.shape())?)?;
+        let (x, weight) = (x.to_vec(), self.weight.value.to_vec());
+        let features = self.weight.value.shape()[1];
+        let terms = (0..features)
+            .map(|i| Term::new(vec![i], x[i].to_f64(), weight[output * features + i].to_f64()));
+        let bias = self.bias.as_ref().map(|bias| bias.value.to_vec()[output].to_f64());
+        Ok(Precedents { terms: terms.collect(), bias, function: None })
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

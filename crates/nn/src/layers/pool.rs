@@ -7,7 +7,8 @@ use super::{axes4, positive};
 use crate::context::Context;
 use crate::error::Result;
 use crate::module::Module;
-use crate::window::Window;
+use crate::receptive_field::{Reach, Window};
+use crate::trace::{Image, Precedents, Term, position};
 
 /// The maximum of each window: x `[n, c, h, w]`, y `[n, c, h', w']`, each side
 /// `floor((side + 2 padding - dilation (kernel - 1) - 1) / stride) + 1` (`ceil` with `ceil_mode`).
@@ -72,6 +73,70 @@ fn describe(config: &Pool2dConfig) -> String {
     text
 }
 
+fn window(config: &Pool2dConfig) -> Reach {
+    let Pool2dConfig { kernel, stride, padding, dilation, .. } = *config;
+    Reach::Window(Window { kernel, stride, padding, dilation })
+}
+
+/// The places along an axis that window `at` of `config` sees, and how many count for a mean.
+fn sliding(config: &Pool2dConfig, axis: usize, size: usize, at: usize) -> (Vec<usize>, usize) {
+    let Pool2dConfig { kernel, stride, padding, dilation, .. } = *config;
+    let (first, padding) = (at * stride[axis], padding[axis]);
+    let taps = (0..kernel[axis]).map(|tap| first + tap * dilation[axis]);
+    let inside = taps.filter_map(|place| place.checked_sub(padding).filter(|&p| p < size));
+    let inside: Vec<_> = inside.collect();
+    let padded = (first + kernel[axis]).min(size + 2 * padding) - first;
+    let counted = if config.count_include_pad { padded } else { inside.len() };
+    (inside, counted)
+}
+
+/// The places along an axis of `size` that window `at` of `windows` sees.
+fn adaptive(windows: usize, size: usize, at: usize) -> (Vec<usize>, usize) {
+    let places = at * size / windows..((at + 1) * size).div_ceil(windows);
+    (places.clone().collect(), places.len())
+}
+
+/// The indices of the places in a window of a channel, row by row.
+fn places(channel: usize, [rows, columns]: [Vec<usize>; 2]) -> Vec<[usize; 3]> {
+    let row = |&row: &usize| columns.iter().map(move |&column| [channel, row, column]);
+    rows.iter().flat_map(row).collect()
+}
+
+/// A mean, of all `along(axis, size, at)`.
+fn mean_of<T: Float>(
+    x: &Tensor<T>,
+    [channel, row, column]: [usize; 3],
+    along: impl Fn(usize, usize, usize) -> (Vec<usize>, usize),
+) -> Precedents {
+    let (rows, counted_rows) = along(0, x.shape()[2], row);
+    let (columns, counted_columns) = along(1, x.shape()[3], column);
+    let weight = 1.0 / (counted_rows * counted_columns) as f64;
+    let image = Image::of(x);
+    let terms = places(channel, [rows, columns]).into_iter().map(|at| image.term(at, weight));
+    Precedents { terms: terms.collect(), bias: None, function: None }
+}
+
+/// A maximum, the first of them, of all `along(axis, size, at)`. NaN wins.
+fn max_of<T: Float>(
+    x: &Tensor<T>,
+    [channel, row, column]: [usize; 3],
+    along: impl Fn(usize, usize, usize) -> (Vec<usize>, usize),
+) -> Precedents {
+    let rows = along(0, x.shape()[2], row).0;
+    let columns = along(1, x.shape()[3], column).0;
+    let (image, places) = (Image::of(x), places(channel, [rows, columns]));
+    let value = |at: [usize; 3]| image.get(at);
+    let largest = places.iter().copied().reduce(|best, at| {
+        let wins = value(at) > value(best) || value(at).is_nan() && !value(best).is_nan();
+        if wins { at } else { best }
+    });
+    let terms = places.into_iter().map(|at| match Some(at) == largest {
+        true => image.term(at, 1.0),
+        false => Term::unused(at.to_vec(), value(at)),
+    });
+    Precedents { terms: terms.collect(), bias: None, function: None }
+}
+
 impl<T: Float> Module<T> for MaxPool2d {
     fn kind(&self) -> &'static str {
         "MaxPool2d"
@@ -89,9 +154,13 @@ impl<T: Float> Module<T> for MaxPool2d {
         Ok(pool::output_shape(axes4(input)?, &self.0)?.to_vec())
     }
 
-    fn window(&self, _: &[usize]) -> Option<Window> {
-        let Pool2dConfig { kernel, stride, padding, dilation, .. } = self.0;
-        Some(Window { kernel, stride, padding, dilation })
+    fn reach(&self) -> Reach {
+        window(&self.0)
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let output = Module::<T>::output_shape(self, x.shape())?;
+        Ok(max_of(x, position(at, &output)?, |axis, size, at| sliding(&self.0, axis, size, at)))
     }
 }
 
@@ -112,9 +181,13 @@ impl<T: Float> Module<T> for AvgPool2d {
         Ok(pool::output_shape(axes4(input)?, &self.0)?.to_vec())
     }
 
-    fn window(&self, _: &[usize]) -> Option<Window> {
-        let Pool2dConfig { kernel, stride, padding, dilation, .. } = self.0;
-        Some(Window { kernel, stride, padding, dilation })
+    fn reach(&self) -> Reach {
+        window(&self.0)
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let output = Module::<T>::output_shape(self, x.shape())?;
+        Ok(mean_of(x, position(at, &output)?, |axis, size, at| sliding(&self.0, axis, size, at)))
     }
 }
 
@@ -123,18 +196,6 @@ fn adaptive_shape(input: &[usize], output_size: [usize; 2]) -> Result<Vec<usize>
     positive("input height and width", &[h, w])?;
     positive("output_size", &output_size)?;
     Ok(vec![n, c, output_size[0], output_size[1]])
-}
-
-/// The windows where all are alike, and nearly so elsewhere.
-fn adaptive_window(input: &[usize], output_size: [usize; 2]) -> Option<Window> {
-    let &[_, _, height, width] = input else {
-        return None;
-    };
-    let of = |f: fn(usize, usize) -> usize| {
-        [f(height, output_size[0].max(1)), f(width, output_size[1].max(1))]
-    };
-    let (kernel, stride) = (of(usize::div_ceil), of(|side, n| side / n));
-    Some(Window { kernel, stride, padding: [0, 0], dilation: [1, 1] })
 }
 
 impl<T: Float> Module<T> for AdaptiveAvgPool2d {
@@ -154,8 +215,15 @@ impl<T: Float> Module<T> for AdaptiveAvgPool2d {
         adaptive_shape(input, self.output_size)
     }
 
-    fn window(&self, input: &[usize]) -> Option<Window> {
-        adaptive_window(input, self.output_size)
+    fn reach(&self) -> Reach {
+        Reach::Adaptive(self.output_size)
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let output = Module::<T>::output_shape(self, x.shape())?;
+        Ok(mean_of(x, position(at, &output)?, |axis, size, at| {
+            adaptive(self.output_size[axis], size, at)
+        }))
     }
 }
 
@@ -176,8 +244,15 @@ impl<T: Float> Module<T> for AdaptiveMaxPool2d {
         adaptive_shape(input, self.output_size)
     }
 
-    fn window(&self, input: &[usize]) -> Option<Window> {
-        adaptive_window(input, self.output_size)
+    fn reach(&self) -> Reach {
+        Reach::Adaptive(self.output_size)
+    }
+
+    fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
+        let output = Module::<T>::output_shape(self, x.shape())?;
+        Ok(max_of(x, position(at, &output)?, |axis, size, at| {
+            adaptive(self.output_size[axis], size, at)
+        }))
     }
 }
 

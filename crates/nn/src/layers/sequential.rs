@@ -5,6 +5,7 @@ use topedge_autograd::{Float, Tensor};
 use crate::context::Context;
 use crate::error::Result;
 use crate::module::{Item, ItemMut, Module};
+use crate::receptive_field::Reach;
 
 /// Layers one after another, named 0, 1, 2, ... Without any, it returns its input.
 ///
@@ -71,6 +72,10 @@ impl<T: Float> Module<T> for Sequential<T> {
             shape = output.map_err(|error| error.in_layer(name, &**layer, &shape))?;
         }
         Ok(shape)
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Chain
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

@@ -80,3 +80,23 @@ fn mnist_from_drawn_digits() {
     let accuracy = right as f64 / images.len() as f64;
     assert!(accuracy >= 0.9, "{accuracy}");
 }
+
+/// The book's image, training/3/12.png: what the top-edge kernel makes of its pixels, 0 to 255.
+#[test]
+#[ignore = "needs MNIST: set TOPEDGE_MNIST"]
+fn mnist_image_12_through_the_top_edge_kernel() {
+    use topedge::autograd::{Conv2dConfig, Tensor};
+    use topedge::nn::EdgeKernel;
+
+    let data = topedge::data::load(&mnist(), &|_| ()).unwrap().train;
+    assert_eq!(data.vocab()[data.label(12) as usize], "3");
+    let pixels = data.image(12).iter().map(|&pixel| f32::from(pixel)).collect();
+    let image = Tensor::new(pixels, &[1, 1, 28, 28]).unwrap();
+    let top_edge = EdgeKernel::TopEdge.weight().unwrap();
+    let map = image.conv2d(&top_edge, None, &Conv2dConfig::default()).unwrap();
+    assert_eq!(map.shape(), [1, 1, 26, 26]);
+    let map = map.to_vec();
+    let at = |row: usize, column: usize| map[row * 26 + column];
+    // Windows [0:3, 0:3], [4:7, 6:9] and [7:10, 17:20].
+    assert_eq!((at(0, 0), at(4, 6), at(7, 17)), (0.0, 762.0, -29.0));
+}
