@@ -7,7 +7,8 @@
 //!
 //! The rows of B are copied together first where that pays: where the last images do not fill a
 //! vector, and where many panels of the weight will read them (their strides are often powers of
-//! two, which all land in the same few sets of the cache).
+//! two, which all land in the same few sets of the cache). Tiles then go along a row of the grid, and
+//! what neighbouring places see both of is copied once.
 
 use super::packed::Weight;
 use super::taps::TapConv;
@@ -22,6 +23,8 @@ use crate::scratch;
 const MAX_TAPS: usize = 49;
 /// Multiply-adds of a job: some tens of microseconds.
 const JOB: usize = 1 << 20;
+/// Jobs to aim for, so that no thread waits long for the last one.
+const JOBS: usize = 32;
 /// Panels of the weight from which on the rows of B are copied together.
 const COPY_FROM_PANELS: usize = 4;
 
@@ -41,7 +44,12 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     let (panels, depth) = (conv.rows.div_ceil(mr), conv.depth());
     let tiles = conv.positions() * conv.batch.div_ceil(nr);
     let operations = conv.rows * depth * conv.positions() * conv.batch;
-    let job_tiles = (JOB / (conv.rows * depth * nr).max(1)).max(1);
+    let copies = panels >= COPY_FROM_PANELS;
+    let mut job_tiles = (JOB / (conv.rows * depth * nr).max(1)).max(1);
+    if copies {
+        // Whole rows of the grid, but where that leaves too few jobs.
+        job_tiles = job_tiles.max(conv.grid[1].min(tiles.div_ceil(JOBS)));
+    }
     scratch::with(panels * depth * mr, |weight: &mut [T]| {
         T::run(isa, PackWeight { conv, to: weight });
         let weight = &*weight;
@@ -49,7 +57,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
             let first = job * job_tiles;
             let tiles = [first, tiles.min(first + job_tiles)];
             scratch::with(depth * nr, |rows: &mut [T]| {
-                T::run(isa, Tiles { conv, weight, tiles, rows });
+                T::run(isa, Tiles { conv, weight, tiles, copies, rows });
             });
         });
     });
@@ -81,6 +89,8 @@ struct Tiles<'a, 'b, T> {
     conv: &'a TapConv<'b, T>,
     weight: &'a [T],
     tiles: [usize; 2],
+    /// Whether the rows of B of every tile are copied, or only where they do not fill a vector.
+    copies: bool,
     /// Room for the rows of B of one tile.
     rows: &'a mut [T],
 }
@@ -92,9 +102,16 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
     fn run<V: Microkernel<Elem = T>>(self) {
         let conv = self.conv;
         let blocks = conv.batch.div_ceil(V::NR);
-        let (mut hits, mut hit_position) = (Hits::default(), usize::MAX);
+        let (mut hits, mut copy) = (Hits::default(), RowsOfB::default());
+        let mut hit_position = usize::MAX;
         for tile in self.tiles[0]..self.tiles[1] {
-            let (position, image) = (tile / blocks, tile % blocks * V::NR);
+            // Without copies all images of a place follow each other: they hit the same taps.
+            let (position, block) = if self.copies {
+                (tile % conv.positions(), tile / conv.positions())
+            } else {
+                (tile / blocks, tile % blocks)
+            };
+            let image = block * V::NR;
             let place = [position / conv.grid[1], position % conv.grid[1]];
             if position != hit_position {
                 hits.find::<V>(conv, place);
@@ -103,15 +120,12 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             let images = V::NR.min(conv.batch - image);
             let [batch_stride, _, height, width] = conv.target.strides;
             let offset = image * batch_stride + place[0] * height + place[1] * width;
-            let copy =
-                !images.is_multiple_of(V::LANES) || conv.rows.div_ceil(V::MR) >= COPY_FROM_PANELS;
-            let (b, b_stride, pairs) = if copy {
+            let (b, b_stride, pairs) = if self.copies || !images.is_multiple_of(V::LANES) {
                 // SAFETY: the images from `image` on are inside the source.
-                unsafe { hits.copy::<V>(conv, image, images, self.rows) };
-                (self.rows.as_ptr(), V::NR, &hits.in_copy)
+                unsafe { copy.fill::<V>(conv, &hits, image, images, self.rows) };
+                (self.rows.as_ptr(), V::NR, &copy.pairs)
             } else {
-                let source = conv.source.pointer.wrapping_add(image);
-                (source, conv.source.strides[1], &hits.in_source)
+                (conv.source.pointer.wrapping_add(image), conv.source.strides[1], &hits.pairs)
             };
             for row in (0..conv.rows).step_by(V::MR) {
                 let tile = Tile {
@@ -140,17 +154,17 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
 }
 
 /// The taps that hit the source from some place of the grid: panels of the weight and rows of the
-/// source, or of its copy `[hits][channels][NR]`.
+/// source.
 struct Hits {
-    in_source: [Pair; MAX_TAPS],
-    in_copy: [Pair; MAX_TAPS],
+    pairs: [Pair; MAX_TAPS],
+    /// The row of the taps that each is from.
+    rows: [usize; MAX_TAPS],
     len: usize,
 }
 
 impl Default for Hits {
     fn default() -> Self {
-        let none = [Pair::default(); MAX_TAPS];
-        Self { in_source: none, in_copy: none, len: 0 }
+        Self { pairs: [Pair::default(); MAX_TAPS], rows: [0; MAX_TAPS], len: 0 }
     }
 }
 
@@ -160,31 +174,68 @@ impl Hits {
         self.len = 0;
         for tap in 0..conv.taps.len() {
             if let Some(offset) = conv.source_offset(place, &conv.taps.get(tap)) {
-                let a = tap * conv.channels * V::MR;
-                self.in_source[self.len] = Pair { a, b: offset };
-                self.in_copy[self.len] = Pair { a, b: self.len * conv.channels * V::NR };
+                self.pairs[self.len] = Pair { a: tap * conv.channels * V::MR, b: offset };
+                self.rows[self.len] = tap / conv.taps.width();
                 self.len += 1;
             }
         }
     }
+}
 
-    /// Copies what the hits see of `images` images to `rows`, with zeros behind the images.
+/// Copies of rows of B, `[slots][channels][NR]`: one slot for each tap, those of a row of taps side
+/// by side. What a tile finds in the slots from the tile before is not copied again.
+struct RowsOfB {
+    /// Where in the source the copy in each slot is from.
+    sources: [usize; MAX_TAPS],
+    /// The hits, with their slots.
+    pairs: [Pair; MAX_TAPS],
+}
+
+impl Default for RowsOfB {
+    fn default() -> Self {
+        Self { sources: [usize::MAX; MAX_TAPS], pairs: [Pair::default(); MAX_TAPS] }
+    }
+}
+
+impl RowsOfB {
+    /// Makes sure that what the hits see of `images` images is in slots, with zeros behind the images.
     ///
     /// # Safety
     ///
     /// The images from `image` on must be inside the source.
     #[inline(always)]
-    unsafe fn copy<V: Microkernel>(
-        &self,
+    unsafe fn fill<V: Microkernel>(
+        &mut self,
         conv: &TapConv<'_, V::Elem>,
+        hits: &Hits,
         image: usize,
         images: usize,
-        rows: &mut [V::Elem],
+        to: &mut [V::Elem],
     ) {
-        let mut rows = rows.chunks_exact_mut(V::NR);
-        for hit in &self.in_source[..self.len] {
-            let mut from = conv.source.pointer.wrapping_add(hit.b + image);
-            for row in rows.by_ref().take(conv.channels) {
+        let (width, slot_len) = (conv.taps.width(), conv.channels * V::NR);
+        let hit_rows = || hits.pairs[..hits.len].iter().zip(&hits.rows);
+        // Bits of the slots that this tile needs as they are.
+        let mut taken = 0_u64;
+        for (hit, &row) in hit_rows() {
+            for slot in row * width..(row + 1) * width {
+                taken |= u64::from(self.sources[slot] == hit.b + image) << slot;
+            }
+        }
+        for (index, (hit, &row)) in hit_rows().enumerate() {
+            let source = hit.b + image;
+            let slots = row * width..(row + 1) * width;
+            let found = slots.clone().find(|&slot| self.sources[slot] == source);
+            // A row of taps has as many slots as taps, so one is free.
+            let slot = found.or_else(|| slots.clone().find(|slot| taken >> slot & 1 == 0));
+            let slot = slot.unwrap_or(slots.start);
+            self.pairs[index] = Pair { a: hit.a, b: slot * slot_len };
+            taken |= 1 << slot;
+            if self.sources[slot] == source {
+                continue;
+            }
+            self.sources[slot] = source;
+            let mut from = conv.source.pointer.wrapping_add(source);
+            for row in to[slot * slot_len..][..slot_len].chunks_exact_mut(V::NR) {
                 for (index, vector) in row.chunks_exact_mut(V::LANES).enumerate() {
                     let first = index * V::LANES;
                     let some = images.saturating_sub(first).min(V::LANES);

@@ -11,7 +11,7 @@ use crate::view::{TensorMut, TensorRef};
 
 /// Steps of the sum up to which the direct path is the faster one: beyond, what a tile reads of the
 /// source falls out of the second cache before the next panel of the weight.
-const DIRECT_DEPTH: usize = 1 << 10;
+const DIRECT_DEPTH: usize = 1 << 13;
 
 /// Weights of a group up to which the direct gradient is the faster one: beyond, each operand is
 /// read too often.

@@ -89,6 +89,12 @@ impl Taps {
         self.axes[0].len * self.axes[1].len
     }
 
+    /// In a row of taps.
+    #[inline(always)]
+    pub(super) fn width(&self) -> usize {
+        self.axes[1].len
+    }
+
     #[inline(always)]
     pub(super) fn get(&self, tap: usize) -> Tap {
         let [vertical, horizontal] = &self.axes;
