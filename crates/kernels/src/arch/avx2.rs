@@ -28,6 +28,13 @@ macro_rules! intrinsic {
     };
 }
 
+/// A mask of the first `len` lanes.
+#[inline(always)]
+fn first(len: usize) -> __m256i {
+    let lanes = intrinsic!(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    intrinsic!(_mm256_cmpgt_epi32(_mm256_set1_epi32(len as i32), lanes))
+}
+
 impl Vector for F32x8 {
     type Elem = f32;
     type Mask = __m256;
@@ -42,6 +49,18 @@ impl Vector for F32x8 {
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: the caller's duty.
         Self(unsafe { _mm256_loadu_ps(p) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(p: *const f32, len: usize) -> Self {
+        // SAFETY: the lanes of the mask are the caller's duty; the others are not touched.
+        Self(unsafe { _mm256_maskload_ps(p, first(len)) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, len: usize) {
+        // SAFETY: as above.
+        unsafe { _mm256_maskstore_ps(p, first(len), self.0) }
     }
 
     #[inline(always)]

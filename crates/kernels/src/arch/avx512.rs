@@ -52,6 +52,13 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, len: usize) {
+        let mask = ((1u32 << len) - 1) as __mmask16;
+        // SAFETY: the lanes of the mask are the caller's duty; the others are not touched.
+        unsafe { _mm512_mask_storeu_ps(p, mask, self.0) }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
         // SAFETY: the caller's duty.
         unsafe { _mm512_storeu_ps(p, self.0) }

@@ -55,6 +55,21 @@ pub(crate) trait Vector: Copy {
         Self::from_slice(&lanes)
     }
 
+    /// Stores the first `len` lanes, at most `LANES`.
+    ///
+    /// # Safety
+    ///
+    /// `p` must be valid for writing `len` elements.
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut Self::Elem, len: usize) {
+        let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+        self.write_to(&mut lanes);
+        for (i, &lane) in lanes[..len].iter().enumerate() {
+            // SAFETY: the caller's duty.
+            unsafe { *p.add(i) = lane };
+        }
+    }
+
     fn add(self, b: Self) -> Self;
     fn sub(self, b: Self) -> Self;
     fn mul(self, b: Self) -> Self;

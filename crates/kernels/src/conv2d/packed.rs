@@ -238,18 +238,24 @@ impl Runs {
             }
             for run in &self.runs[..self.len] {
                 let (from, to) = (from.wrapping_add(run.offset), to.wrapping_add(run.first));
-                let mut j = 0;
                 if self.step == 1 {
-                    while j + V::LANES <= run.columns {
+                    let whole = run.columns / V::LANES * V::LANES;
+                    for j in (0..whole).step_by(V::LANES) {
                         // SAFETY: the run is inside the channel, and inside the row.
                         unsafe { V::load(from.add(j)).store(to.add(j)) };
-                        j += V::LANES;
                     }
-                }
-                while j < run.columns {
-                    // SAFETY: as above.
-                    unsafe { *to.add(j) = *from.add(j * self.step) };
-                    j += 1;
+                    let rest = run.columns - whole;
+                    if rest > 0 {
+                        // SAFETY: as above.
+                        unsafe {
+                            V::load_first(from.add(whole), rest).store_first(to.add(whole), rest);
+                        }
+                    }
+                } else {
+                    for j in 0..run.columns {
+                        // SAFETY: as above.
+                        unsafe { *to.add(j) = *from.add(j * self.step) };
+                    }
                 }
             }
         }

@@ -16,6 +16,9 @@ const DIRECT_DEPTH: usize = 1 << 13;
 /// Weights of a group up to which the direct gradient is the faster one: beyond, each operand is
 /// read too often.
 const DIRECT_WEIGHTS: usize = 1 << 13;
+/// The same where rows of places are shorter than `SHORT`: the general path sums one after the other.
+const DIRECT_WEIGHTS_SHORT: usize = 1 << 16;
+const SHORT: usize = 4;
 
 /// Runs a sum over taps.
 ///
@@ -42,7 +45,9 @@ pub(super) fn backward_weight<T: Element>(
     if weights == 0 {
         return;
     }
-    if weight::direct::can_run(x, dy) && weights < DIRECT_WEIGHTS {
+    let short = geometry.out_size[1] < SHORT;
+    let most = if short { DIRECT_WEIGHTS_SHORT } else { DIRECT_WEIGHTS };
+    if weight::direct::can_run(x, dy) && weights < most {
         weight::direct::run(isa, geometry, x, dy, dw);
     } else {
         weight::packed::run(isa, geometry, x, dy, dw);

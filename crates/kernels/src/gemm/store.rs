@@ -46,14 +46,17 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
         let c = unsafe { self.c.add(row * self.row_stride) };
         let first = vector * V::LANES;
         match self.place {
-            Place::Contiguous(offset) if first + V::LANES <= self.columns => {
+            Place::Contiguous(offset) => {
                 // SAFETY: these columns are the panel's own, one behind the other.
                 let c = unsafe { c.add(offset + first) };
+                let some = V::LANES.min(self.columns - first);
                 let sums = if self.beta == zero {
                     sums
                 } else {
                     // SAFETY: as above.
-                    let old = unsafe { V::load(c) };
+                    let old = unsafe {
+                        if some == V::LANES { V::load(c) } else { V::load_first(c, some) }
+                    };
                     if self.beta == one {
                         sums.add(old)
                     } else {
@@ -61,17 +64,19 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
                     }
                 };
                 // SAFETY: as above.
-                unsafe { sums.store(c) };
+                unsafe {
+                    if some == V::LANES {
+                        sums.store(c);
+                    } else {
+                        sums.store_first(c, some);
+                    }
+                }
             }
-            place => {
+            Place::Scattered(offsets) => {
                 let mut lanes = [zero; crate::arch::MAX_LANES];
                 sums.write_to(&mut lanes);
                 let columns = self.columns.min(first + V::LANES);
-                for (column, &sum) in (first..columns).zip(&lanes) {
-                    let offset = match place {
-                        Place::Contiguous(offset) => offset + column,
-                        Place::Scattered(offsets) => offsets[column],
-                    };
+                for (&offset, &sum) in offsets[first..columns].iter().zip(&lanes) {
                     // SAFETY: the column is the panel's own.
                     unsafe {
                         let c = c.add(offset);

@@ -22,7 +22,7 @@ use crate::view::{TensorMut, TensorRef};
 /// Elements of both operands in a band: 2 MiB, so that most of one job's share is in the second
 /// cache.
 const BAND: usize = 1 << 19;
-/// Images of a band that lies batch-last: where they are neighbours, a cache line holds this many.
+/// Images of a band that lies batch-last are a multiple of this: a cache line holds as many.
 const IMAGES: usize = 16;
 /// Panels of rows in a job.
 const JOB_PANELS: usize = 8;
@@ -93,8 +93,10 @@ impl Cut {
         let in_rows = |rows: usize| span(0, rows).min(geometry.in_size[0]);
         let elements =
             |rows: usize| in_rows(rows) * in_width * channels + rows * out_width * outputs;
-        let images = if batch_last { IMAGES } else { BAND / elements(out_size[0].max(1)).max(1) };
-        let images = images.clamp(1, batch.max(1));
+        let images = BAND / elements(out_size[0].max(1)).max(1);
+        let least = if batch_last { IMAGES } else { 1 };
+        let images = (images / least).max(1) * least;
+        let images = images.min(batch.max(1));
         let fits = |rows: &usize| images * elements(*rows) <= BAND;
         let rows = (1..=out_size[0]).take_while(fits).last().unwrap_or(1);
         Self { images, rows, in_rows: in_rows(rows), in_width, channels, out_width, outputs }
