@@ -128,8 +128,8 @@ pub(crate) fn net_parser() -> impl TypedValueParser<Value = Net> {
 fn learning_rate(text: &str) -> Result<f64, String> {
     let number = text.parse().ok();
     number
-        .filter(|lr: &f64| lr.is_finite() && *lr > 0.0)
-        .ok_or_else(|| "expected a finite number above 0".to_string())
+        .filter(|lr: &f64| *lr > 0.0 && *lr <= 100.0)
+        .ok_or_else(|| "expected a number above 0 and at most 100".to_string())
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
