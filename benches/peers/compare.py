@@ -48,7 +48,7 @@ def train(args, env):
 
     ours, theirs = {}, {}
     for batch_size in BATCH_SIZES:
-        flags = ["--data", args.data, "--epochs", args.epochs, "--batch-size", batch_size]
+        flags = ["--data", args.data, "--epochs", args.epochs, "--batch-size", batch_size, "--lr", 0.1]
         with tempfile.TemporaryDirectory() as out:
             command = [*CARGO, "topedge", "--", "train", "--net", "simple-cnn-bn", *flags]
             command += ["--threads", args.threads, "--out", out, "--json"]

@@ -4,7 +4,7 @@
 //! of dimensions, each dimension as a big-endian `u32`, then the elements, the last dimension
 //! running fastest. <http://yann.lecun.com/exdb/mnist/>
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -85,12 +85,20 @@ pub fn write_idx(path: &Path, array: &IdxArray) -> Result<()> {
         let expected = format!("as many as the shape {shape:?} says");
         return wrong("elements", expected, data.len().to_string());
     }
+    // Beside its place, then moved there: nothing half-written, and what was there stays until then.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
     let write = || {
-        let mut file = File::create(path)?;
+        let mut file = File::create(&beside)?;
         file.write_all(&header)?;
-        file.write_all(data)
+        file.write_all(data)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
     };
-    write().map_err(DataError::io("write", path))
+    write().map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        DataError::io("write", path)(error)
+    })
 }
 
 /// Why an array could not be read, before it is known from where.

@@ -40,7 +40,6 @@ impl fmt::Display for ShapeError {
 impl std::error::Error for ShapeError {}
 
 /// Refuses `got != expected` with an error of `op` about `what`.
-#[allow(dead_code)]
 pub(crate) fn check_len(op: &'static str, what: &str, expected: usize, got: usize) -> Result<()> {
     if expected == got {
         Ok(())

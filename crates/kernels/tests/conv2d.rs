@@ -329,3 +329,17 @@ fn threads_do_not_change_the_bits() {
         }
     }
 }
+
+/// With no channels there may be any number of groups, and nothing is to be done for them.
+#[test]
+fn as_many_groups_as_there_are_numbers() {
+    let config = Conv2dConfig { groups: usize::MAX, ..Default::default() };
+    let (x, w, y) = ([0, 0, 3, 3], [0, 0, 1, 1], [0, 0, 3, 3]);
+    fn view(shape: [usize; 4]) -> TensorRef<'static, f32> {
+        TensorRef::contiguous(&[], shape).unwrap()
+    }
+    let target = |shape| TensorMut::contiguous(&mut [], shape).unwrap();
+    conv2d::forward(view(x), view(w), None, &config, target(y)).unwrap();
+    conv2d::backward_input(view(y), view(w), &config, target(x)).unwrap();
+    conv2d::backward_weight(view(x), view(y), &config, target(w)).unwrap();
+}

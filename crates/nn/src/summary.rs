@@ -181,7 +181,7 @@ impl Summary {
 impl LayerSummary {
     /// All but the receptive field, which takes the layers before.
     fn of(observed: &Observed<'_>) -> LayerSummary {
-        let output_shape = observed.output.shape()[1..].to_vec();
+        let output_shape = observed.output.shape().get(1..).unwrap_or_default().to_vec();
         // A convolution uses each weight once at each position of its output, a transposed one at
         // each of its input, a linear layer once.
         let positions: usize = match observed.module.reach() {

@@ -53,7 +53,7 @@ impl Kind {
     fn detected(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => is_x86_feature_detected!("avx512f"),
+            Kind::Avx512 => is_x86_feature_detected!("avx512f") && Kind::Avx2.detected(),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             Kind::Portable => true,

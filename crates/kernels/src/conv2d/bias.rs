@@ -17,7 +17,10 @@ pub fn backward_bias<T: Element>(dy: TensorRef<'_, T>, db: &mut [T]) -> Result<(
     check_len("conv2d backward to bias", "the bias's gradient", channels, db.len())?;
     let isa = Isa::current();
     let to = SharedMut::new(db.as_mut_ptr());
-    parallel::for_each(channels, batch * channels * height * width * MOVED, |channel| {
+    // Beside an axis of size 0 the others may be huge.
+    let operations =
+        [batch, channels, height, width, MOVED].into_iter().fold(1, usize::saturating_mul);
+    parallel::for_each(channels, operations, |channel| {
         let sum = T::run(isa, SumChannel { dy: &dy, channel });
         // SAFETY: one job a channel, and `db` has them all.
         unsafe { *to.get().add(channel) = sum };

@@ -63,6 +63,9 @@ pub fn forward<T: Element>(
     if let Some(bias) = bias {
         check_len(op, "bias", geometry.out_channels, bias.len())?;
     }
+    if y.shape().contains(&0) {
+        return Ok(());
+    }
     let isa = Isa::current();
     // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
     taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe { path::taps(isa, conv) });
@@ -83,6 +86,9 @@ pub fn backward_input<T: Element>(
     let op = "conv2d backward to input";
     let geometry = Geometry::new(op, dx.shape(), weight.shape(), config)?;
     Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
+    if dx.shape().contains(&0) {
+        return Ok(());
+    }
     let isa = Isa::current();
     // SAFETY: the views hold the shapes that the geometry was made of, and `dx` is ours alone.
     taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe { path::taps(isa, conv) });

@@ -48,7 +48,8 @@ pub fn gemm<T: Element>(
     c: MatMut<'_, T>,
 ) -> Result<()> {
     check_shapes(a.shape(), b.shape(), c.shape())?;
-    T::gemm(alpha, a, b, beta, c);
+    // SAFETY: the shapes fit.
+    unsafe { T::gemm(alpha, a, b, beta, c) };
     Ok(())
 }
 
@@ -65,14 +66,29 @@ pub(crate) fn check_shapes(a: [usize; 2], b: [usize; 2], c: [usize; 2]) -> Resul
     Ok(())
 }
 
-/// The GEMM of a number type, for operands whose shapes fit.
+/// The GEMM of a number type.
 pub trait Gemm: Sized {
+    /// # Safety
+    ///
+    /// The shapes must fit: `[m, k]`, `[k, n]` and `[m, n]`.
     #[doc(hidden)]
-    fn gemm(alpha: Self, a: MatRef<'_, Self>, b: MatRef<'_, Self>, beta: Self, c: MatMut<'_, Self>);
+    unsafe fn gemm(
+        alpha: Self,
+        a: MatRef<'_, Self>,
+        b: MatRef<'_, Self>,
+        beta: Self,
+        c: MatMut<'_, Self>,
+    );
 }
 
 impl Gemm for f32 {
-    fn gemm(alpha: f32, a: MatRef<'_, f32>, b: MatRef<'_, f32>, beta: f32, c: MatMut<'_, f32>) {
+    unsafe fn gemm(
+        alpha: f32,
+        a: MatRef<'_, f32>,
+        b: MatRef<'_, f32>,
+        beta: f32,
+        c: MatMut<'_, f32>,
+    ) {
         let ([m, k], [_, n]) = (a.shape(), b.shape());
         let [row_stride, column_stride] = c.strides();
         // The vectors of a tile lie along its columns: where those of C are not contiguous but its
@@ -114,7 +130,13 @@ fn gemm_rows(
 }
 
 impl Gemm for f64 {
-    fn gemm(alpha: f64, a: MatRef<'_, f64>, b: MatRef<'_, f64>, beta: f64, c: MatMut<'_, f64>) {
+    unsafe fn gemm(
+        alpha: f64,
+        a: MatRef<'_, f64>,
+        b: MatRef<'_, f64>,
+        beta: f64,
+        c: MatMut<'_, f64>,
+    ) {
         let ([m, k], [_, n]) = (a.shape(), b.shape());
         let ([ra, ca], [rb, cb], [rc, cc]) = (a.strides(), b.strides(), c.strides());
         // A stride along an axis of one element may be anything, also beyond `isize`.

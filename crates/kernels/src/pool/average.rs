@@ -141,7 +141,7 @@ impl<T: Element> Kernel<T> for Forward<'_, T> {
                 let w = geometry.window(1, ow);
                 let x = x.wrapping_add(h.start * x_strides[2] + w.start * x_strides[3]);
                 let y = y.wrapping_add(ow * y_strides[3]);
-                let counted = T::from_f64((h.counted * w.counted) as f64);
+                let counted = T::from_f64(h.counted as f64 * w.counted as f64);
                 for lane in (0..whole).step_by(V::LANES) {
                     let mut sum = V::splat(T::ZERO);
                     // SAFETY: `lanes` neighbours lie at each place of the image and of the output.
@@ -233,7 +233,7 @@ impl<T: Element> Kernel<T> for Backward<'_, T> {
                 let w = geometry.window(1, ow);
                 let dy = dy.wrapping_add(oh * dy_strides[2] + ow * dy_strides[3]);
                 let dx = dx.wrapping_add(h.start * dx_strides[2] + w.start * dx_strides[3]);
-                let counted = T::from_f64((h.counted * w.counted) as f64);
+                let counted = T::from_f64(h.counted as f64 * w.counted as f64);
                 for lane in (first..whole).step_by(V::LANES) {
                     // SAFETY: `lanes` neighbours lie at each place of the output and of the image.
                     unsafe {

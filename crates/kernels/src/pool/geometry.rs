@@ -165,7 +165,7 @@ impl Geometry {
             // Where no window is dilated and none is all padding, size 0 is the only way to this.
             let suspect = input[2 + axis] == 0 || dilation[axis] > 1;
             let empty = |&o: &usize| geometry.window(axis, o).count == 0;
-            if let Some(o) = (0..out[axis]).find(|o| suspect && empty(o)) {
+            if suspect && let Some(o) = (0..out[axis]).find(empty) {
                 let what = format!("window {o} along {name}");
                 let got = format!("none of an image of shape {input:?}");
                 return Err(ShapeError::new(op, what, "some place in the image", got));
@@ -244,7 +244,8 @@ impl Planes {
 
     /// How many planes there are.
     pub(super) fn count(&self) -> usize {
-        self.outer[0] * self.outer[1]
+        // Beside an axis of size 0 the others may be huge.
+        self.outer[0].saturating_mul(self.outer[1])
     }
 
     /// Where plane number `index` of an operand begins.

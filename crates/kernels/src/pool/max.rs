@@ -187,7 +187,9 @@ pub fn max_backward<T: Element>(
     Geometry::check(op, "the indices", expected, indices.shape())?;
     let planes = Planes::new(dx.shape(), &[dy.strides(), indices.strides(), dx.strides()]);
     let blocks = planes.lanes.div_ceil(LANES);
-    let moved = planes.count() * planes.lanes * (height * width + out_height * out_width);
+    // Beside an axis of size 0 the others may be huge.
+    let places = height.saturating_mul(width).saturating_add(out_height.saturating_mul(out_width));
+    let moved = planes.count().saturating_mul(planes.lanes).saturating_mul(places);
     let least_outside = AtomicUsize::new(usize::MAX);
     parallel::for_each(planes.count() * blocks, moved, |job| {
         let lanes = job % blocks * LANES..planes.lanes.min((job % blocks + 1) * LANES);

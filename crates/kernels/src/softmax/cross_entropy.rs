@@ -140,10 +140,15 @@ impl<T: Element, const OUT: usize> ColumnOp<T, 1, OUT> for Op<'_, T> {
                 }
                 for lane in 0..count {
                     let label = self.labels[first + lane];
-                    if Some(label) != self.config.ignore_index {
-                        let at_label = y.lane(label as usize, lane);
-                        *at_label = *at_label - T::from_f64(of_label[lane]);
+                    if Some(label) == self.config.ignore_index {
+                        // Not by a product with 0: what is ignored may be NaN.
+                        for k in 0..classes {
+                            *y.lane(k, lane) = T::ZERO;
+                        }
+                        continue;
                     }
+                    let at_label = y.lane(label as usize, lane);
+                    *at_label = *at_label - T::from_f64(of_label[lane]);
                 }
             }
         }

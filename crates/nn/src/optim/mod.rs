@@ -69,11 +69,14 @@ pub trait Optimizer: Send {
     ///
     /// # Errors
     ///
-    /// When the algorithm has no such, or the value is negative or not finite.
+    /// When the algorithm has no such, the value is negative or not finite, or a decay is not below 1.
     fn set_hyper(&mut self, hyper: Hyper, value: f64) -> Result<()> {
         if !(value.is_finite() && value >= 0.0) {
             let expected = "a finite number of at least 0";
             return Err(Error::setting(hyper.name(), value, expected));
+        }
+        if matches!(hyper, Hyper::Momentum | Hyper::SqrMomentum) && value >= 1.0 {
+            return Err(Error::setting(hyper.name(), value, "less than 1"));
         }
         let optimizer = self.name();
         let place = self.hyper_mut(hyper).ok_or_else(|| {

@@ -19,8 +19,8 @@ pub(crate) struct RunFolder {
     path: PathBuf,
     /// Folders that did not exist before, innermost first.
     made: Vec<PathBuf>,
-    /// The history that an earlier run has left here.
-    earlier_history: Option<Vec<u8>>,
+    /// Where the history that an earlier run has left here waits.
+    earlier_history: Option<PathBuf>,
     finished: bool,
 }
 
@@ -36,7 +36,12 @@ impl RunFolder {
         if let Some(path) = path {
             folder.path = path.to_owned();
             folder.make(path)?;
-            folder.earlier_history = fs::read(folder.history()).ok();
+            let aside = path.join("history.csv.earlier");
+            match fs::rename(folder.history(), &aside) {
+                Ok(()) => folder.earlier_history = Some(aside),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(Failure::io("move", &folder.history())(error)),
+            }
             return Ok(folder);
         }
         folder.make(Path::new(RUNS))?;
@@ -59,9 +64,9 @@ impl RunFolder {
     fn make(&mut self, path: &Path) -> Result<(), Failure> {
         let missing = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
         let missing: Vec<_> = missing.map(Path::to_owned).collect();
-        fs::create_dir_all(path).map_err(Failure::io("make the folder", path))?;
+        // Known beforehand, since some may be made before one fails.
         self.made.splice(0..0, missing);
-        Ok(())
+        fs::create_dir_all(path).map_err(Failure::io("make the folder", path))
     }
 
     /// Where the history is to be kept.
@@ -81,10 +86,32 @@ impl RunFolder {
             };
             write().map_err(Failure::io("write", &self.path.join(name)))?;
         }
-        for (name, _) in files {
-            let target = self.path.join(name);
-            fs::rename(staging.path().join(name), &target)
-                .map_err(Failure::io("write", &target))?;
+        let targets = files.iter().map(|(name, _)| self.path.join(name));
+        if let Some(folder) = targets.clone().find(|target| target.is_dir()) {
+            let found =
+                format!("cannot write {}: found a folder, expected a file", folder.display());
+            return Err(Failure::Failed(found));
+        }
+        let mut moved = vec![];
+        for ((name, _), target) in files.iter().zip(targets) {
+            let (new, earlier) =
+                (staging.path().join(name), staging.path().join(format!("{name}.earlier")));
+            let had = fs::rename(&target, &earlier).is_ok();
+            let outcome = fs::rename(new, &target);
+            moved.push((target, had.then_some(earlier)));
+            if let Err(error) = outcome {
+                let failure = Failure::io("write", &self.path.join(name))(error);
+                for (target, earlier) in moved {
+                    let _ = match earlier {
+                        Some(earlier) => fs::rename(earlier, target),
+                        None => fs::remove_file(target),
+                    };
+                }
+                return Err(failure);
+            }
+        }
+        if let Some(earlier) = &self.earlier_history {
+            let _ = fs::remove_file(earlier);
         }
         self.finished = true;
         Ok(self.path.clone())
@@ -96,10 +123,12 @@ impl Drop for RunFolder {
         if self.finished {
             return;
         }
-        let _ = match &self.earlier_history {
-            Some(content) => fs::write(self.history(), content),
-            None => fs::remove_file(self.history()),
-        };
+        if !self.path.as_os_str().is_empty() {
+            let _ = match &self.earlier_history {
+                Some(earlier) => fs::rename(earlier, self.history()),
+                None => fs::remove_file(self.history()),
+            };
+        }
         for made in &self.made {
             // Only if it is empty; what others have put there stays.
             let _ = fs::remove_dir(made);
@@ -131,6 +160,7 @@ mod tests {
         assert_eq!(names(&path), ["history.csv", "x", "y"]);
 
         let again = RunFolder::create(Some(&path)).unwrap();
+        fs::write(again.history(), "epoch").unwrap();
         again.finish(&[("x", b"3".to_vec())]).unwrap();
         assert_eq!(fs::read(path.join("x")).unwrap(), b"3");
         assert_eq!(names(&path), ["history.csv", "x", "y"]);
@@ -147,6 +177,30 @@ mod tests {
         assert_eq!(names(dir.path()), ["mine"]);
         drop(RunFolder::create(Some(&dir.path().join("mine"))).unwrap());
         assert_eq!(names(dir.path()), ["mine"]);
+    }
+
+    #[test]
+    fn a_folder_in_the_way_leaves_an_earlier_run_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        fs::create_dir(path.join("y")).unwrap();
+        fs::write(path.join("x"), "earlier").unwrap();
+        fs::write(path.join("history.csv"), "earlier").unwrap();
+        let folder = RunFolder::create(Some(path)).unwrap();
+        fs::write(folder.history(), "epoch").unwrap();
+        let failure = folder.finish(&[("x", b"1".to_vec()), ("y", b"2".to_vec())]).unwrap_err();
+        assert!(failure.to_string().contains("found a folder"), "{failure}");
+        assert_eq!(names(path), ["history.csv", "x", "y"]);
+        assert_eq!(fs::read(path.join("x")).unwrap(), b"earlier");
+        assert_eq!(fs::read(path.join("history.csv")).unwrap(), b"earlier");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_leaves_none_above_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new").join("x".repeat(300));
+        assert!(RunFolder::create(Some(&path)).is_err());
+        assert_eq!(names(dir.path()), [""; 0]);
     }
 
     #[test]
