@@ -179,6 +179,18 @@ fn nothing_that_counts_is_nan_with_a_gradient_of_zero() {
 }
 
 #[test]
+fn what_is_ignored_has_a_gradient_of_zero_also_where_it_is_nan() {
+    let config = CrossEntropy { ignore_index: Some(9), ..Default::default() };
+    for transposed in [false, true] {
+        let logits = [f64::NAN, 1.0, 0.0, 0.0];
+        let (loss, gradient) =
+            loss_and_gradient::<f32>(&logits, [2, 2], &[9, 0], &config, transposed);
+        assert!((loss - 2.0_f32.ln()).abs() < 1e-6);
+        assert_eq!(gradient, [0.0, 0.0, -0.5, 0.5]);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let logits = [0.0f32; 6];
     let message = |labels: &[u32], config: &CrossEntropy<'_, f32>| {

@@ -191,10 +191,10 @@ mod testing {
             };
             let hypers = known(optimizer);
             for (i, &hyper) in hypers.iter().enumerate() {
-                optimizer.set_hyper(hyper, 0.1 + i as f64).unwrap();
+                optimizer.set_hyper(hyper, 0.1 * (i + 1) as f64).unwrap();
             }
             for (i, &hyper) in hypers.iter().enumerate() {
-                assert_eq!(optimizer.hyper(hyper), Some(0.1 + i as f64), "{hyper:?}");
+                assert_eq!(optimizer.hyper(hyper), Some(0.1 * (i + 1) as f64), "{hyper:?}");
             }
         }
     }
