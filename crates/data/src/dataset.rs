@@ -223,7 +223,7 @@ impl Splits {
     /// # Errors
     ///
     /// When either is empty, their image shapes or vocabularies differ, or a class of the
-    /// vocabulary is missing in training.
+    /// vocabulary is missing in one of them.
     pub fn new(train: Dataset, valid: Dataset) -> Result<Splits> {
         for (data, place) in [(&train, "the training set"), (&valid, "the validation set")] {
             if data.is_empty() {
@@ -248,15 +248,18 @@ impl Splits {
                 format!("{:?}", valid.vocab()),
             );
         }
-        let mut present = vec![false; train.vocab().len()];
-        for &label in train.labels() {
-            present[label as usize] = true;
-        }
-        if let Some(missing) = present.iter().position(|&p| !p) {
-            return Err(DataError::MissingClass {
-                label: train.vocab()[missing].clone(),
-                vocab: train.vocab().to_vec(),
-            });
+        for (data, place) in [(&train, "the training set"), (&valid, "the validation set")] {
+            let mut present = vec![false; data.vocab().len()];
+            for &label in data.labels() {
+                present[label as usize] = true;
+            }
+            if let Some(missing) = present.iter().position(|&p| !p) {
+                return Err(DataError::MissingClass {
+                    place,
+                    label: data.vocab()[missing].clone(),
+                    vocab: data.vocab().to_vec(),
+                });
+            }
         }
         Ok(Splits { train, valid })
     }
@@ -265,7 +268,7 @@ impl Splits {
     ///
     /// # Errors
     ///
-    /// When a class is unknown, or either set has no image left.
+    /// When a class is unknown, or `keep` names none.
     pub fn with_labels(&self, keep: &[&str]) -> Result<Splits> {
         Splits::new(self.train.with_labels(keep)?, self.valid.with_labels(keep)?)
     }

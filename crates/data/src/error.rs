@@ -48,9 +48,11 @@ pub enum DataError {
         /// The labels that there are.
         vocab: Vec<String>,
     },
-    /// Nothing of this class is in the training set, so it cannot be learned.
-    #[error("the training set has no image of class {label:?}; its vocabulary is {}", vocab.join(", "))]
+    /// Nothing of this class is in a set, so it cannot be learned, or cannot be measured.
+    #[error("{place} has no image of class {label:?}; its vocabulary is {}", vocab.join(", "))]
     MissingClass {
+        /// The set: "the training set", "the validation set".
+        place: &'static str,
         /// The class without images.
         label: String,
         /// All classes.

@@ -36,7 +36,7 @@ pub(crate) fn is_tree(root: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// When a split is missing, a class folder is empty, validation has a class that training has not,
+/// When a split is missing, a class folder is empty, training and validation have different classes,
 /// a file is no readable image, or its size is not that of the first; the message names the file.
 pub fn load(root: &Path, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits> {
     let train = Tree::list(&split_folder(root, "training", &TRAIN)?)?;
@@ -47,6 +47,14 @@ pub fn load(root: &Path, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits>
             "class",
             format!("one of those in {}: {}", train.root.display(), train.labels.join(", ")),
             unknown,
+        ));
+    }
+    if let Some(missing) = train.labels.iter().find(|l| !valid.labels.contains(l)) {
+        return Err(DataError::unexpected(
+            valid.root.display(),
+            "classes",
+            format!("those in {}: {}", train.root.display(), train.labels.join(", ")),
+            format!("no {missing}"),
         ));
     }
 

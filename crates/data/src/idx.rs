@@ -4,14 +4,15 @@
 //! of dimensions, each dimension as a big-endian `u32`, then the elements, the last dimension
 //! running fastest. <http://yann.lecun.com/exdb/mnist/>
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
 use crate::dataset::{Dataset, Splits};
 use crate::error::{DataError, Result};
+use crate::file::write_whole;
 use crate::load::Progress;
 
 /// The most elements that are read: far above any real set, and a bound on what a small
@@ -59,7 +60,7 @@ pub fn parse(bytes: &[u8]) -> Result<IdxArray> {
     read(bytes).map_err(|fault| fault.in_file(Path::new("IDX data")))
 }
 
-/// Writes an IDX file of bytes, plain.
+/// Writes an IDX file of bytes, plain; whole or, if that fails, not at all.
 ///
 /// # Errors
 ///
@@ -85,20 +86,7 @@ pub fn write_idx(path: &Path, array: &IdxArray) -> Result<()> {
         let expected = format!("as many as the shape {shape:?} says");
         return wrong("elements", expected, data.len().to_string());
     }
-    // Beside its place, then moved there: nothing half-written, and what was there stays until then.
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
-    let write = || {
-        let mut file = File::create(&beside)?;
-        file.write_all(&header)?;
-        file.write_all(data)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&beside);
-        DataError::io("write", path)(error)
-    })
+    write_whole(path, &[&header, &data[..]].concat()).map_err(DataError::io("write", path))
 }
 
 /// Why an array could not be read, before it is known from where.
@@ -250,11 +238,22 @@ pub(crate) fn find(dir: &Path) -> Result<Option<Files>> {
 pub(crate) fn load(files: &Files, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits> {
     let (train, valid) = rayon::join(|| files.train.read(), || files.valid.read());
     let (train, valid) = (train?, valid?);
-    let classes = train.labels.iter().max().map_or(0, |&l| u32::from(l) + 1);
-    let vocab: Vec<String> = (0..classes).map(|l| l.to_string()).collect();
+    if train.image_shape != valid.image_shape {
+        let size = |[_, height, width]: [usize; 3]| format!("{height}x{width}");
+        let images = files.train.images.display();
+        return Err(DataError::unexpected(
+            files.valid.images.display(),
+            "size of the images",
+            format!("{} as in {images}", size(train.image_shape)),
+            size(valid.image_shape),
+        ));
+    }
+    let highest = train.labels.iter().max().copied().unwrap_or(0);
+    files.train.check_labels(&train.labels, highest)?;
+    files.valid.check_labels(&valid.labels, highest)?;
+    let vocab: Vec<String> = (0..=highest).map(|l| l.to_string()).collect();
     let total = train.labels.len() + valid.labels.len();
-    let splits =
-        Splits::new(train.dataset(&files.train, &vocab)?, valid.dataset(&files.valid, &vocab)?)?;
+    let splits = Splits::new(train.dataset(&vocab)?, valid.dataset(&vocab)?)?;
     progress(Progress { done: total, total });
     Ok(splits)
 }
@@ -289,20 +288,31 @@ impl Pair {
             let place = self.images.display().to_string();
             return Err(DataError::Empty { place });
         }
+        if height == 0 || width == 0 {
+            let expected = "height and width of at least 1";
+            return wrong(&self.images, "shape", expected.into(), format!("{:?}", images.shape));
+        }
         Ok(Content { pixels: images.data, image_shape: [1, height, width], labels: labels.data })
+    }
+
+    /// Refuses labels above `highest`, the highest in training, and any below that there are none of.
+    fn check_labels(&self, labels: &[u8], highest: u8) -> Result<()> {
+        let wrong = |what, found| {
+            let expected = format!("each label from 0 to {highest}, the highest in training");
+            Err(DataError::unexpected(self.labels.display(), what, expected, found))
+        };
+        if let Some(i) = labels.iter().position(|&label| label > highest) {
+            return wrong(format!("label of image {i}"), labels[i].to_string());
+        }
+        if let Some(missing) = (0..=highest).find(|label| !labels.contains(label)) {
+            return wrong("labels".to_string(), format!("no {missing}"));
+        }
+        Ok(())
     }
 }
 
 impl Content {
-    fn dataset(self, files: &Pair, vocab: &[String]) -> Result<Dataset> {
-        if let Some(i) = self.labels.iter().position(|&l| usize::from(l) >= vocab.len()) {
-            return Err(DataError::unexpected(
-                files.labels.display(),
-                format!("label of image {i}"),
-                format!("one that training has, below {}", vocab.len()),
-                self.labels[i],
-            ));
-        }
+    fn dataset(self, vocab: &[String]) -> Result<Dataset> {
         let labels = self.labels.iter().map(|&l| u32::from(l)).collect();
         Dataset::new(self.pixels, self.image_shape, labels, vocab.to_vec())
     }

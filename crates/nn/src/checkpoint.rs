@@ -6,9 +6,9 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
+use topedge_data::write_whole;
 
 use crate::error::{Error, Result};
-use crate::file::atomic_write;
 use crate::state_dict::{StateDict, StateTensor, StateValues};
 
 /// The state of a network and what belongs to it, as a safetensors file holds them: PyTorch
@@ -132,7 +132,7 @@ impl Checkpoint {
     ///
     /// Those of [`to_bytes`](Self::to_bytes), and when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        atomic_write(path, &self.to_bytes()?)
+        write_whole(path, &self.to_bytes()?).map_err(Error::io("write", path))
     }
 
     /// Reads a file.

@@ -7,7 +7,6 @@ mod context;
 mod diagnosis;
 mod edge_kernel;
 mod error;
-mod file;
 mod init;
 pub mod layers;
 mod learner;
@@ -27,10 +26,10 @@ pub use context::{Context, Observed, Observer};
 pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
 pub use edge_kernel::EdgeKernel;
 pub use error::{Error, Result};
-pub use file::atomic_write;
 pub use init::Init;
 pub use learner::{
-    Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, Rates, State, Suggestion,
+    Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, MAX_LR, Rates, State,
+    Suggestion,
 };
 pub use module::{
     Item, ItemMut, Module, Parameter, ParameterKind, describe, for_each_parameter_mut,

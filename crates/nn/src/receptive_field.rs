@@ -106,7 +106,7 @@ pub fn receptive_fields<T: Float>(
         ReceptiveField {
             path: layer.path.clone(),
             layer: describe(layer.module),
-            output_shape: layer.output[1..].to_vec(),
+            output_shape: layer.output.get(1..).unwrap_or_default().to_vec(),
             size: size[0].zip(size[1]).map(|(h, w)| [h, w]).filter(|_| input.len() == 3),
         }
     });

@@ -410,6 +410,30 @@ mod tests {
         assert_eq!(thousands(0) + &thousands(999) + &thousands(1000), "09991,000");
     }
 
+    /// Makes one number of all images.
+    struct Total;
+
+    impl Module for Total {
+        fn kind(&self) -> &'static str {
+            "Total"
+        }
+
+        fn forward(&mut self, x: &Tensor, _: &mut Context<'_>) -> Result<Tensor> {
+            Ok(x.sum())
+        }
+
+        fn output_shape(&self, _: &[usize]) -> Result<Vec<usize>> {
+            Ok(vec![])
+        }
+    }
+
+    #[test]
+    fn an_output_without_axes_has_no_shape() {
+        let mut network = build(Net::SimpleNet).push(Total);
+        let summary = Summary::of(&mut network, &[1, 28, 28]).unwrap();
+        assert_eq!(summary.layers.last().unwrap().output_shape, [0; 0]);
+    }
+
     #[test]
     fn an_input_that_does_not_fit_is_refused() {
         assert!(Summary::of(&mut build(Net::SimpleCnn), &[3, 28, 28]).is_err());

@@ -55,7 +55,7 @@ impl Default for Digits {
 ///
 /// # Errors
 ///
-/// When training has not one of each digit, or validation has none.
+/// When training or validation has not one of each digit.
 pub fn generate(config: &Digits) -> Result<Splits> {
     Splits::new(
         draw_set(config.train, [config.seed, 0])?,

@@ -25,8 +25,8 @@ fn the_same_on_any_number_of_threads() {
 #[test]
 fn an_image_depends_on_seed_split_and_place_alone() {
     let splits = draw(60, 40, 1);
-    assert_eq!(pixels(&draw(40, 1, 1).train), pixels(&splits.train)[..40 * 784]);
-    assert_ne!(pixels(&draw(40, 1, 2).train), pixels(&splits.train)[..40 * 784]);
+    assert_eq!(pixels(&draw(40, 10, 1).train), pixels(&splits.train)[..40 * 784]);
+    assert_ne!(pixels(&draw(40, 10, 2).train), pixels(&splits.train)[..40 * 784]);
     assert_ne!(pixels(&splits.valid), pixels(&splits.train)[..40 * 784]);
     // The same digit is never drawn twice alike.
     assert_ne!(splits.train.image(0), splits.train.image(10));

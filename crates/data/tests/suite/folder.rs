@@ -62,10 +62,10 @@ fn a_tree_loads_sorted_whatever_its_folders_are_called() {
 #[test]
 fn a_validation_folder_goes_before_a_test_folder() {
     let dir = small_tree("train", "test");
+    save(&grey(3, 2, 100), dir.path().join("valid/ant/x.png"));
     save(&grey(3, 2, 200), dir.path().join("valid/cat/x.png"));
     let splits = load(dir.path(), &|_| ()).unwrap();
-    assert_eq!(first_bytes(&splits.valid), [200]);
-    assert_eq!(splits.valid.labels(), [1]);
+    assert_eq!(first_bytes(&splits.valid), [100, 200]);
 }
 
 #[test]
@@ -105,6 +105,10 @@ fn faults_name_the_file() {
     let dir = small_tree("train", "valid");
     save(&grey(3, 2, 0), dir.path().join("valid/dog/x.png"));
     assert_error(load(dir.path(), &|_| ()), &["valid/dog", "ant, cat", "found dog"]);
+
+    let dir = small_tree("train", "valid");
+    fs::remove_dir_all(dir.path().join("valid/cat")).unwrap();
+    assert_error(load(dir.path(), &|_| ()), &["valid: classes", "ant, cat", "found no cat"]);
 
     let dir = small_tree("train", "elsewhere");
     assert_error(load(dir.path(), &|_| ()), &["validation images", "valid"]);

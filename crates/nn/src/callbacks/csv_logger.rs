@@ -3,9 +3,10 @@
 use std::any::TypeId;
 use std::path::PathBuf;
 
+use topedge_data::write_whole;
+
 use super::Recorder;
 use crate::error::{Error, Result};
-use crate::file::atomic_write;
 use crate::learner::{Callback, EpochRow, Flow, State};
 
 /// Keeps the rows of the fit in a CSV file: `epoch,train_loss,valid_loss`, the metrics, `time` in
@@ -29,7 +30,7 @@ impl CsvLogger {
             path: self.path.clone(),
             error: error.into(),
         })?;
-        atomic_write(&self.path, &bytes)
+        write_whole(&self.path, &bytes).map_err(Error::io("write", &self.path))
     }
 }
 

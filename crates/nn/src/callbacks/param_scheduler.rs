@@ -4,8 +4,8 @@ use crate::learner::{Callback, Flow, State};
 use crate::optim::Hyper;
 
 /// Sets each scheduled hyperparameter before each training step, to its value at position
-/// `step / steps` of the fit: the last step is not at the very end. After the fit, all
-/// hyperparameters are what they were before it.
+/// `step / steps` of the fit: the last step is not at the very end. After a fit that
+/// ends without an error, all hyperparameters are what they were before it.
 #[derive(Clone, Debug, Default)]
 pub struct ParamScheduler {
     before: Vec<(Hyper, f64)>,

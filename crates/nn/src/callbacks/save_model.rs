@@ -4,10 +4,12 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use topedge_data::write_whole;
+
 use super::monitor::Best;
 use super::{Monitor, Recorder};
 use crate::checkpoint::Checkpoint;
-use crate::file::atomic_write;
+use crate::error::Error;
 use crate::learner::{Callback, Flow, State};
 use crate::state_dict::{load_state_dict, state_dict};
 
@@ -63,7 +65,8 @@ impl Callback for SaveModel {
         if self.best.update(&self.monitor, state)? {
             let checkpoint =
                 Checkpoint { state: state_dict(&*state.model), metadata: self.metadata.clone() };
-            atomic_write(&self.path, &checkpoint.to_bytes()?)?;
+            write_whole(&self.path, &checkpoint.to_bytes()?)
+                .map_err(Error::io("write", &self.path))?;
             self.saved = Some(checkpoint);
         }
         Ok(())

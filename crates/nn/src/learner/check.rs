@@ -11,8 +11,8 @@ use crate::module::parameters;
 use crate::optim::Hyper;
 use crate::schedule::Schedule;
 
-/// No optimiser gets anywhere with a larger learning rate.
-const MOST: f64 = 100.0;
+/// The highest learning rate that a fit takes: no optimiser gets anywhere with a larger one.
+pub const MAX_LR: f64 = 100.0;
 
 /// A layer that ran, and the shape of what it put out.
 struct Step {
@@ -158,8 +158,8 @@ fn check_rates(schedules: &[(Hyper, Schedule)]) -> Result<()> {
         let values = (0..POINTS).map(|i| schedule.at(f64::from(i) / f64::from(POINTS)));
         for lr in values {
             // A comparison that also refuses NaN.
-            if !(0.0..=MOST).contains(&lr) {
-                let expected = format!("a finite number of at least 0 and at most {MOST}");
+            if !(0.0..=MAX_LR).contains(&lr) {
+                let expected = format!("a finite number of at least 0 and at most {MAX_LR}");
                 return Err(Error::setting("lr", lr, expected));
             }
         }

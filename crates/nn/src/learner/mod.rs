@@ -26,6 +26,7 @@ use crate::module::{Module, zero_grad};
 use crate::optim::{Adam, Optimizer};
 use events::{BACKWARD, BATCH, EPOCH, Event, FIT, STEP, Stage, TRAIN, VALIDATE};
 
+pub use check::MAX_LR;
 pub use events::{Callback, Cancel, Flow, Interrupt};
 pub use groups::Rates;
 pub use lr_find::{LrFind, LrFound, Suggestion};

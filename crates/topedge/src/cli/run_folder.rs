@@ -36,6 +36,7 @@ impl RunFolder {
         if let Some(path) = path {
             folder.path = path.to_owned();
             folder.make(path)?;
+            refuse_folder(&folder.history())?;
             let aside = path.join("history.csv.earlier");
             match fs::rename(folder.history(), &aside) {
                 Ok(()) => folder.earlier_history = Some(aside),
@@ -87,11 +88,7 @@ impl RunFolder {
             write().map_err(Failure::io("write", &self.path.join(name)))?;
         }
         let targets = files.iter().map(|(name, _)| self.path.join(name));
-        if let Some(folder) = targets.clone().find(|target| target.is_dir()) {
-            let found =
-                format!("cannot write {}: found a folder, expected a file", folder.display());
-            return Err(Failure::Failed(found));
-        }
+        targets.clone().try_for_each(|target| refuse_folder(&target))?;
         let mut moved = vec![];
         for ((name, _), target) in files.iter().zip(targets) {
             let (new, earlier) =
@@ -116,6 +113,15 @@ impl RunFolder {
         self.finished = true;
         Ok(self.path.clone())
     }
+}
+
+/// An error if there is a folder where a file is to go.
+fn refuse_folder(target: &Path) -> Result<(), Failure> {
+    if target.is_dir() {
+        let found = format!("cannot write {}: found a folder, expected a file", target.display());
+        return Err(Failure::Failed(found));
+    }
+    Ok(())
 }
 
 impl Drop for RunFolder {

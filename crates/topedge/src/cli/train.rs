@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
+use topedge::autograd::Tensor;
 use topedge::data::DataError;
 use topedge::kernels::Isa;
 use topedge::nn::callbacks::CsvLogger;
-use topedge::nn::parameter_count;
+use topedge::nn::{Context, MAX_LR, parameter_count};
 use topedge::prelude::*;
 
 use super::epochs::Epochs;
@@ -58,7 +59,7 @@ pub(crate) struct Args {
     /// The (highest) learning rate
     #[arg(long, value_name = "X", default_value_t = 0.06, value_parser = learning_rate)]
     lr: f64,
-    /// Images in a batch [default: 512, or 64 for fewer than 16384 training images]
+    /// Images in a batch [default: 512, or all training images if they are fewer]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     /// How the learning rate moves
@@ -128,8 +129,9 @@ pub(crate) fn net_parser() -> impl TypedValueParser<Value = Net> {
 fn learning_rate(text: &str) -> Result<f64, String> {
     let number = text.parse().ok();
     number
-        .filter(|lr: &f64| *lr > 0.0 && *lr <= 100.0)
-        .ok_or_else(|| "expected a number above 0 and at most 100".to_string())
+        // It is an `f32` that training takes, and that must not be 0.
+        .filter(|lr: &f64| *lr as f32 > 0.0 && *lr <= MAX_LR)
+        .ok_or_else(|| format!("expected a number above 0 and at most {MAX_LR}"))
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -141,7 +143,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let splits = load(args)?;
     let images = splits.train.len();
     let batch_size = match args.batch_size {
-        None => default_batch_size(images),
+        None => images.min(512),
         Some(size) if size as usize > images => {
             let expected = format!("at most the {images} training images");
             return Err(Failure::flag("--batch-size", size, expected));
@@ -161,6 +163,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .net
         .build(&config, &mut Pcg64::seed_from_u64(args.seed))
         .map_err(|error| Failure::Usage(format!("--net: {error}")))?;
+    if batch_size == 1 {
+        check_batch_of_one(args.net, &config)?;
+    }
     let settings = settings(args, &splits, batch_size);
     if !args.json {
         introduce(&settings, parameter_count(&network))?;
@@ -191,10 +196,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Ok(output::line(results.text(&path, args.json)?)?)
 }
 
-/// Few images want small batches, or there are too few steps to learn anything in.
-fn default_batch_size(images: usize) -> usize {
-    let size = if images < 32 * 512 { 64 } else { 512 };
-    size.min(images)
+/// Refuses batches of one image where batch norm, in training, would have a single value to normalise.
+fn check_batch_of_one(net: Net, config: &NetConfig) -> Result<(), Failure> {
+    let mut network = net.build(config, &mut Pcg64::seed_from_u64(0))?;
+    let [channels, height, width] = config.image_shape;
+    let image = Tensor::zeros(&[1, channels, height, width]).map_err(topedge::nn::Error::from)?;
+    network.forward(&image, &mut Context::train(0)).map_err(|error| {
+        Failure::flag("--batch-size", 1, format!("at least 2 with --net {}: {error}", net.name()))
+    })?;
+    Ok(())
 }
 
 /// The images that the command line asks for.
@@ -210,13 +220,7 @@ fn load(args: &Args) -> Result<Splits, Failure> {
             let bar = progress::load_bar();
             let splits = topedge::data::load(dir, &|at| progress::loading(&bar, at));
             bar.finish_and_clear();
-            splits.map_err(|error| match error {
-                // The fault of no single file.
-                DataError::MissingClass { .. } => {
-                    Failure::Failed(format!("{}: {error}", dir.display()))
-                }
-                error => error.into(),
-            })?
+            splits?
         }
     };
     let splits = match &args.labels {

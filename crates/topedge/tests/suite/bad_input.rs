@@ -50,11 +50,16 @@ fn wrong_use() {
         (&["train", "--lr", "-1"], &["-1"]),
         (&["train", "--lr", "inf"], &["--lr", "inf"]),
         (&["train", "--lr", "1e30"], &["--lr", "1e30", "at most 100"]),
+        (&["train", "--lr", "1e-50"], &["--lr", "1e-50", "above 0"]),
         (&["train", "--epochs", "0"], &["--epochs", "0"]),
         (&["train", "--batch-size", "0"], &["--batch-size", "0"]),
         (
             &["train", "--data", "data", "--batch-size", "97"],
             &["--batch-size 97", "at most the 96"],
+        ),
+        (
+            &["train", "--data", "data", "--batch-size", "1"],
+            &["--batch-size 1", "at least 2", "simple-cnn-bn"],
         ),
         (&["train", "--data", "data", "--labels", "3,x"], &["--labels", "\"x\""]),
         (&["train", "--data", "data", "--labels", "3"], &["--labels", "at least 2"]),
@@ -99,7 +104,12 @@ fn idx_files() {
     let without_zeros = |data: &Path| {
         write_idx(&data.join(labels), &IdxArray { shape: vec![96], data: vec![9; 96] }).unwrap();
     };
-    damaged(write_mnist, without_zeros, &["data: ", "no image of class \"0\""]);
+    damaged(write_mnist, without_zeros, &[labels, "from 0 to 9", "found no 0"]);
+    let valid_without_zeros = |data: &Path| {
+        let labels = data.join("t10k-labels-idx1-ubyte");
+        write_idx(&labels, &IdxArray { shape: vec![32], data: vec![9; 32] }).unwrap();
+    };
+    damaged(write_mnist, valid_without_zeros, &["t10k-labels-idx1-ubyte", "found no 0"]);
     damaged(|data| fs::create_dir_all(data).unwrap(), |_| (), &["data", "expected"]);
 }
 
@@ -124,6 +134,8 @@ fn trees_of_images() {
         fs::create_dir(data.join("training/3")).unwrap();
     };
     damaged(write_tree, empty, &["3"]);
+    let untested = |data: &Path| fs::remove_dir_all(data.join("testing/3")).unwrap();
+    damaged(write_tree, untested, &["data/testing", "classes", "found no 3"]);
     let no_testing = |data: &Path| fs::remove_dir_all(data.join("testing")).unwrap();
     damaged(write_tree, no_testing, &["data", "testing"]);
     // JPEG's first bytes, and no more.
@@ -179,6 +191,24 @@ fn folders_that_cannot_be_written() {
     let train = ["train", "--data", "data", "--epochs", "1", "--batch-size", "32", "--out"];
     refused(dir.path(), &[&train[..], &["file"]].concat(), 1, &["file"]);
     refused(dir.path(), &[&train[..], &["file/below"]].concat(), 1, &["file/below"]);
+}
+
+/// Where one file of the run cannot take its place, those of an earlier run all keep theirs.
+#[test]
+fn a_folder_in_the_place_of_a_file() {
+    let dir = trained();
+    let out = dir.path().join("out");
+    let contents = || files(&out).iter().map(|file| fs::read(out.join(file)).unwrap()).collect();
+    let train = ["train", "--data", "data", "--epochs", "1", "--batch-size", "16", "--out", "out"];
+    for name in ["settings.json", "sample.png", "history.csv"] {
+        fs::remove_file(out.join(name)).unwrap();
+        fs::create_dir(out.join(name)).unwrap();
+        fs::write(out.join(name).join("mine"), "mine").unwrap();
+        let before: Vec<_> = contents();
+        refused(dir.path(), &train, 1, &[&format!("out/{name}")]);
+        assert_eq!(contents(), before);
+        fs::remove_dir_all(out.join(name)).unwrap();
+    }
 }
 
 /// A run that fails leaves those before it alone, also in its own folder.

@@ -9,7 +9,7 @@ use topedge::prelude::*;
 const PARTS: [(&str, &str, usize); 2] = [("train", "training", 96), ("t10k", "testing", 32)];
 
 fn digits_of(seed: u64, count: usize) -> Dataset {
-    let digits = Digits { train: count, valid: 1, seed };
+    let digits = Digits { train: count, valid: 10, seed };
     digits::generate(&digits).unwrap().train
 }
 
