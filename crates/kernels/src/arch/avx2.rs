@@ -166,6 +166,22 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    fn reduce_each(vectors: &[Self]) -> Self {
+        let four = |v: &[Self]| {
+            intrinsic!(_mm256_hadd_ps(
+                _mm256_hadd_ps(v[0].0, v[1].0),
+                _mm256_hadd_ps(v[2].0, v[3].0)
+            ))
+        };
+        let (a, b) = (four(&vectors[..4]), four(&vectors[4..8]));
+        // Half of each sum is in either half of its vector.
+        Self(intrinsic!(_mm256_add_ps(
+            _mm256_permute2f128_ps::<0x20>(a, b),
+            _mm256_permute2f128_ps::<0x31>(a, b)
+        )))
+    }
+
+    #[inline(always)]
     fn exp(self) -> Self {
         math::exp(self)
     }

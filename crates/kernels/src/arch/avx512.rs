@@ -161,6 +161,34 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    fn reduce_each(vectors: &[Self]) -> Self {
+        // Each step halves the vectors, and what is left to add up of each in a vector.
+        let mut eight = [Self::splat(0.0).0; 8];
+        for (to, pair) in eight.iter_mut().zip(vectors[..16].chunks_exact(2)) {
+            let (a, b) = (pair[0].0, pair[1].0);
+            *to = intrinsic!(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
+        }
+        let mut four = [eight[0]; 4];
+        for (to, pair) in four.iter_mut().zip(eight.chunks_exact(2)) {
+            *to = intrinsic!({
+                let (a, b) = (_mm512_castps_pd(pair[0]), _mm512_castps_pd(pair[1]));
+                let (low, high) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+                _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high))
+            });
+        }
+        // Quarters of vectors are whole numbers of sums from here on.
+        let halves = |a, b| {
+            intrinsic!({
+                let (even, odd) =
+                    (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b));
+                _mm512_add_ps(even, odd)
+            })
+        };
+        let [a, b, c, d] = four;
+        Self(halves(halves(a, b), halves(c, d)))
+    }
+
+    #[inline(always)]
     fn exp(self) -> Self {
         math::exp(self)
     }

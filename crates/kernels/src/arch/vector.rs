@@ -104,6 +104,17 @@ pub(crate) trait Vector: Copy {
     /// The sum of the lanes, in a fixed order.
     fn reduce_add(self) -> Self::Elem;
 
+    /// The sum of the lanes of each of the first `LANES` vectors (there must be as many), one a lane,
+    /// each in a fixed order.
+    #[inline(always)]
+    fn reduce_each(vectors: &[Self]) -> Self {
+        let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+        for (lane, vector) in lanes.iter_mut().zip(&vectors[..Self::LANES]) {
+            *lane = vector.reduce_add();
+        }
+        Self::from_slice(&lanes)
+    }
+
     /// e^self; see `math` for the accuracy.
     fn exp(self) -> Self;
     /// Hyperbolic tangent.

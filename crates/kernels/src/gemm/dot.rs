@@ -5,13 +5,15 @@
 //! a tile often lie a power of two apart and would drive each other out of the cache; B is read
 //! where it lies.
 
-use std::mem::MaybeUninit;
-
-use super::microkernel::{Microkernel, spill};
+use super::microkernel::Microkernel;
+use crate::arch::MAX_LANES;
 use crate::element::Element;
 
 /// Most vectors in a row of a tile, of any instruction set.
 pub(crate) const MAX_NV: usize = 4;
+
+/// Most vectors of a tile, of any instruction set.
+const MAX_TILE: usize = 24;
 
 /// What to sum for one tile.
 #[derive(Clone, Copy)]
@@ -29,9 +31,8 @@ pub(crate) struct Dot<T> {
     pub(crate) rows: usize,
     /// 1 to `NV`.
     pub(crate) columns: usize,
-    /// The sums are added to these.
+    /// The sums are added to these, `[columns][rows]`: neighbours in memory.
     pub(crate) c: *mut T,
-    pub(crate) c_row_stride: usize,
 }
 
 /// The loop itself, for tiles of at most `R` rows and exactly `C` columns.
@@ -42,7 +43,6 @@ pub(crate) struct Dot<T> {
 #[inline(always)]
 pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot: &Dot<V::Elem>) {
     let mut sums = [[V::splat(V::Elem::ZERO); C]; R];
-    let rest = dot.lanes % V::LANES;
     for h in 0..dot.places[0] {
         for w in 0..dot.places[1] {
             let mut a = dot.a.wrapping_add(h * dot.a_places[0] + w * dot.a_places[1]);
@@ -51,50 +51,64 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
             for (b, from) in b.iter_mut().zip(dot.b) {
                 *b = from.wrapping_add(place);
             }
-            for _ in 0..dot.lanes / V::LANES {
-                // SAFETY: a whole vector of lanes is inside both operands.
-                unsafe { step::<V, R, C>(&mut sums, a, &b, |p| V::load(p)) };
+            let mut lanes = dot.lanes;
+            // One copy of the products alone: with a second one, for the lanes that do not fill a
+            // vector, the compiler keeps some of the sums in memory.
+            while lanes > 0 {
+                let mut row = [V::splat(V::Elem::ZERO); C];
+                for (x, &b) in row.iter_mut().zip(&b) {
+                    // SAFETY: the lanes are inside B.
+                    *x = unsafe {
+                        if lanes >= V::LANES { V::load(b) } else { V::load_first(b, lanes) }
+                    };
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: one of the `R` vectors of A, which is padded to whole ones.
+                    let y = unsafe { V::load(a.add(i * V::LANES)) };
+                    for (sum, &x) in sums.iter_mut().zip(&row) {
+                        *sum = y.mul_add(x, *sum);
+                    }
+                }
                 a = a.wrapping_add(V::MR * V::LANES);
                 b = b.map(|b| b.wrapping_add(V::LANES));
-            }
-            if rest > 0 {
-                // SAFETY: `rest` lanes are inside B, and A is padded to a whole vector.
-                unsafe {
-                    step::<V, R, C>(&mut sums, a, &b, |p| V::load_first(p, rest));
-                }
+                lanes = lanes.saturating_sub(V::LANES);
             }
         }
     }
-    let mut spilled = MaybeUninit::uninit();
-    for (i, sums) in spill(&sums, &mut spilled).iter().enumerate().take(dot.rows) {
-        for (j, sum) in sums.iter().enumerate() {
-            // SAFETY: the tile of `c` is ours.
-            unsafe { *dot.c.add(i * dot.c_row_stride + j) += sum.reduce_add() };
+    let mut flat = [V::splat(V::Elem::ZERO); MAX_TILE + MAX_LANES];
+    for (i, sums) in sums.iter().enumerate() {
+        for (j, &sum) in sums.iter().enumerate() {
+            // Volatile for the reason that `spill` gives.
+            // SAFETY: a tile has at most `MAX_TILE` vectors.
+            unsafe { flat.as_mut_ptr().add(j * R + i).write_volatile(sum) };
+        }
+    }
+    // SAFETY: the tile of `c` is ours.
+    unsafe {
+        if dot.rows == R {
+            add(&flat, R * C, dot.c);
+        } else {
+            for j in 0..C {
+                add(&flat[j * R..], dot.rows, dot.c.add(j * dot.rows));
+            }
         }
     }
 }
 
-/// Adds the products of one vector of lanes.
+/// Adds the sum of the lanes of each of `count` vectors to its place.
 ///
 /// # Safety
 ///
-/// `R` vectors must be readable at `a`, and `load` must be able to read from each of `b`.
+/// `c` must be valid for `count` elements.
 #[inline(always)]
-unsafe fn step<V: Microkernel, const R: usize, const C: usize>(
-    sums: &mut [[V; C]; R],
-    a: *const V::Elem,
-    b: &[*const V::Elem; C],
-    load: impl Fn(*const V::Elem) -> V,
-) {
-    let mut row = [V::splat(V::Elem::ZERO); C];
-    for (x, &b) in row.iter_mut().zip(b) {
-        *x = load(b);
-    }
-    for (i, sums) in sums.iter_mut().enumerate() {
-        // SAFETY: one of the `R` vectors.
-        let y = unsafe { V::load(a.add(i * V::LANES)) };
-        for (sum, &x) in sums.iter_mut().zip(&row) {
-            *sum = y.mul_add(x, *sum);
+unsafe fn add<V: Microkernel>(sums: &[V], count: usize, c: *mut V::Elem) {
+    for first in (0..count).step_by(V::LANES) {
+        let some = V::LANES.min(count - first);
+        let sums = V::reduce_each(&sums[first..]);
+        // SAFETY: the caller's duty.
+        unsafe {
+            let c = c.add(first);
+            V::load_first(c, some).add(sums).store_first(c, some);
         }
     }
 }

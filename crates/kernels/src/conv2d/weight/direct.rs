@@ -11,7 +11,7 @@ use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
 use crate::gemm::blocked::TileSize;
 use crate::gemm::{Dot, MAX_NV, Microkernel};
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
@@ -110,9 +110,47 @@ pub(in super::super) fn run<T: Element>(
                     );
                 });
             });
-            super::store(geometry, sums, group, dw);
+            store(geometry, sums, cut.pieces, group, dw, mr);
         });
     }
+}
+
+/// Adds the pieces, one after the other, and writes the sums to their places; a job for each panel.
+fn store<T: Element>(
+    geometry: &Geometry,
+    sums: &mut [T],
+    pieces: usize,
+    group: usize,
+    dw: &mut TensorMut<'_, T>,
+    mr: usize,
+) {
+    let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
+    let (columns, size) = (geometry.taps() * channels, sums.len() / pieces);
+    let (strides, to) = (dw.strides(), SharedMut::new(dw.as_ptr()));
+    let sums = SharedMut::new(sums.as_mut_ptr());
+    parallel::for_each(rows.div_ceil(mr), size * (pieces + MOVED), |panel| {
+        let first = panel * mr;
+        let panel_rows = mr.min(rows - first);
+        // SAFETY: each job has its panel of every piece.
+        let part = |piece: usize| unsafe {
+            let start = sums.get().add(piece * size + first * columns);
+            std::slice::from_raw_parts_mut(start, panel_rows * columns)
+        };
+        let sum = part(0);
+        for piece in 1..pieces {
+            for (sum, &piece) in sum.iter_mut().zip(&*part(piece)) {
+                *sum += piece;
+            }
+        }
+        for (column, sums) in sum.chunks_exact(panel_rows).enumerate() {
+            let index = [first, column / channels, column % channels];
+            let place = super::offset(geometry, strides, group, index);
+            for (row, &sum) in sums.iter().enumerate() {
+                // SAFETY: inside the weight's shape, and in a row of this panel.
+                unsafe { *to.get().add(place + row * strides[0]) = sum };
+            }
+        }
+    });
 }
 
 /// A piece of the sum, for some taps.
@@ -126,7 +164,7 @@ struct Piece<'a, T> {
     taps: Range<usize>,
     /// Room for a block of the output's gradient.
     packed: &'a mut [T],
-    /// `[rows][taps][channels]`
+    /// `[panels][taps][channels][rows of the panel]`
     to: *mut T,
 }
 
@@ -250,17 +288,17 @@ impl<T: Element> Piece<'_, T> {
         let a_place = block.place::<V>();
         let a_row = out_size[1] * a_place;
         let first = (out_h.start - block.out_rows.start) * a_row + out_w.start * a_place;
-        let c_row_stride = self.geometry.taps() * channels;
+        let all_columns = self.geometry.taps() * channels;
         for row in (0..rows).step_by(V::MR) {
-            let panel = row / V::MR * block.out_rows.len() * a_row;
-            let a = self.packed[panel + first..].as_ptr();
+            let panel_rows = V::MR.min(rows - row);
+            let a = self.packed[row / V::MR * block.out_rows.len() * a_row + first..].as_ptr();
             for column in (0..taps.len() * channels).step_by(V::NV) {
                 let columns = V::NV.min(taps.len() * channels - column);
                 let mut b = [self.x.as_ptr(); MAX_NV];
                 for (j, b) in b[..columns].iter_mut().enumerate() {
                     *b = seen(taps.start + (column + j) / channels, (column + j) % channels);
                 }
-                let c = row * c_row_stride + taps.start * channels + column;
+                let c = row * all_columns + (taps.start * channels + column) * panel_rows;
                 let dot = Dot {
                     a,
                     a_places: [a_row, a_place],
@@ -272,10 +310,9 @@ impl<T: Element> Piece<'_, T> {
                     ],
                     places: [out_h.len(), out_w.len()],
                     lanes: block.images.len(),
-                    rows: V::MR.min(rows - row),
+                    rows: panel_rows,
                     columns,
                     c: self.to.wrapping_add(c),
-                    c_row_stride,
                 };
                 // SAFETY: channels, places and images are inside `x`, which lies batch-last, and
                 // inside the packed block; the sums of this piece and these taps are this job's.

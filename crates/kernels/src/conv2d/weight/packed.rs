@@ -61,7 +61,14 @@ pub(in super::super) fn run<T: Element>(
                     }
                 });
             });
-            super::store(geometry, sums, group, dw);
+            let (taps, channels) = (geometry.taps(), geometry.group_inputs());
+            for (index, &sum) in sums.iter().enumerate() {
+                let (row, tap) = (index / channels / taps, index / channels % taps);
+                let place =
+                    super::offset(geometry, dw.strides(), group, [row, tap, index % channels]);
+                // SAFETY: inside the weight's shape.
+                unsafe { *dw.as_ptr().add(place) = sum };
+            }
         });
     }
 }
