@@ -16,7 +16,7 @@ use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::{PackA, TileSize};
 use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};
-use crate::parallel;
+use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 
 /// Taps that are gathered on the stack: up to 7x7.
@@ -51,7 +51,12 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
         job_tiles = job_tiles.max(conv.grid[1].min(tiles.div_ceil(JOBS)));
     }
     scratch::with(panels * depth * mr, |weight: &mut [T]| {
-        T::run(isa, PackWeight { conv, to: weight });
+        let to = SharedMut::new(weight.as_mut_ptr());
+        parallel::for_each(panels, weight.len() * MOVED, |panel| {
+            // SAFETY: each job has a panel of its own.
+            let to = unsafe { to.get().add(panel * depth * mr) };
+            T::run(isa, PackPanel { conv, panel, to });
+        });
         let weight = &*weight;
         parallel::for_each(tiles.div_ceil(job_tiles), operations, |job| {
             let first = job * job_tiles;
@@ -63,24 +68,22 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     });
 }
 
-/// Packs the whole weight: `[panels][taps][channels][MR]`.
-struct PackWeight<'a, 'b, T> {
+/// Packs a panel of the weight: `[taps][channels][MR]`.
+struct PackPanel<'a, 'b, T> {
     conv: &'a TapConv<'b, T>,
-    to: &'a mut [T],
+    panel: usize,
+    to: *mut T,
 }
 
-impl<T: Element> Kernel<T> for PackWeight<'_, '_, T> {
+impl<T: Element> Kernel<T> for PackPanel<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        let (rows, depth) = (self.conv.rows, self.conv.depth());
-        for row in (0..rows).step_by(V::MR) {
-            let panel = &mut self.to[row * depth..][..V::MR * depth];
-            let some = [row, V::MR.min(rows - row)];
-            // SAFETY: the rows are the weight's, and the panel has room.
-            unsafe { Weight(self.conv).pack::<V>(some, [0, depth], panel.as_mut_ptr()) };
-        }
+        let row = self.panel * V::MR;
+        let rows = [row, V::MR.min(self.conv.rows - row)];
+        // SAFETY: the rows are the weight's, and the panel has room.
+        unsafe { Weight(self.conv).pack::<V>(rows, [0, self.conv.depth()], self.to) }
     }
 }
 

@@ -117,16 +117,22 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
     ) {
         let conv = self.0;
         let [row_stride, channel_stride] = conv.weight_strides;
-        for k in 0..depth {
+        let mut k = 0;
+        while k < depth {
             let (tap, channel) = ((k0 + k) / conv.channels, (k0 + k) % conv.channels);
+            let channels = (conv.channels - channel).min(depth - k);
             let offset = conv.taps.get(tap).weight + channel * channel_stride + i0 * row_stride;
             for i in 0..V::MR {
-                // SAFETY: rows, channels and taps are the weight's; `to` is the caller's duty.
-                unsafe {
-                    *to.add(k * V::MR + i) =
-                        if i < rows { *conv.weight.add(offset + i * row_stride) } else { T::ZERO };
+                let from = conv.weight.wrapping_add(offset + i * row_stride);
+                for j in 0..channels {
+                    // SAFETY: rows, channels and taps are the weight's; `to` is the caller's duty.
+                    unsafe {
+                        *to.add((k + j) * V::MR + i) =
+                            if i < rows { *from.add(j * channel_stride) } else { T::ZERO };
+                    }
                 }
             }
+            k += channels;
         }
     }
 }

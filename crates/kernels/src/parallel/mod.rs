@@ -1,0 +1,67 @@
+//! How work is shared out: in pieces cut by shape alone, on the rayon pool of the caller.
+
+mod team;
+
+use rayon::prelude::*;
+
+/// Below this many operations a second thread costs more than it brings: one core does this much
+/// in the time in which the two have found each other.
+const SMALL: usize = 1 << 17;
+
+/// Multiply-adds in the time in which an element is read, changed a little and written.
+pub(crate) const MOVED: usize = 8;
+
+/// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds; in
+/// parallel if that is worth it.
+///
+/// A loop inside a job of another one, or outside of the pool, is rayon's; any other one is the
+/// team's, whose threads find each other sooner.
+pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Sync + Send) {
+    if jobs < 2 || operations < SMALL || rayon::current_num_threads() == 1 {
+        (0..jobs).for_each(job);
+    } else if team::can_run() {
+        team::run(jobs, &job);
+    } else {
+        (0..jobs).into_par_iter().with_max_len(1).for_each(job);
+    }
+}
+
+/// Both results, of work that together is about `operations`; in parallel if that is worth it.
+pub(crate) fn join<T: Send>(
+    operations: usize,
+    a: impl FnOnce() -> T + Send,
+    b: impl FnOnce() -> T + Send,
+) -> [T; 2] {
+    if operations < SMALL || rayon::current_num_threads() == 1 {
+        [a(), b()]
+    } else {
+        rayon::join(a, b).into()
+    }
+}
+
+/// A pointer that several jobs write through, each to places of its own.
+pub(crate) struct SharedMut<T>(*mut T);
+
+impl<T> Clone for SharedMut<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for SharedMut<T> {}
+
+// SAFETY: only an address; whoever writes through it has the duty to write where nobody else does.
+unsafe impl<T: Send> Send for SharedMut<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedMut<T> {}
+
+impl<T> SharedMut<T> {
+    pub(crate) fn new(pointer: *mut T) -> Self {
+        Self(pointer)
+    }
+
+    /// By a method, so that a closure captures the whole wrapper.
+    pub(crate) fn get(self) -> *mut T {
+        self.0
+    }
+}
