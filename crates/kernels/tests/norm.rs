@@ -49,7 +49,7 @@ fn check<T: Element>() {
 
             let (want_mean, want_var) = naive::batch_stats(&x, layout);
             let (mut mean, mut var) = (vec![T::ONE; shape[1]], vec![T::ONE; shape[1]]);
-            norm::batch_stats(&to(&x), layout, &mut mean, &mut var).unwrap();
+            norm::batch_stats(&to(&x), layout, false, &mut mean, &mut var).unwrap();
             assert_close(&mean, &want_mean, 1e-6, &context);
             assert_close(&var, &want_var, 1e-6, &context);
 
@@ -67,9 +67,11 @@ fn check<T: Element>() {
                 var: &exact_var,
                 gamma: &gamma,
                 eps: eps.to_f64(),
+                relu: false,
             };
             let gamma = to::<T>(&gamma);
-            let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &gamma, eps };
+            let norm =
+                BatchNorm { layout, mean: &mean, var: &var, gamma: &gamma, eps, relu: false };
             let mut y = vec![T::ONE; len];
             norm::normalize(&to(&x), &norm, &to(&beta), &mut y).unwrap();
             assert_close(&y, &naive::normalize(&x, &exact, &beta), 2e-6, &context);
@@ -123,7 +125,7 @@ fn a_large_mean_does_not_swallow_the_variance() {
         let (_, want) = naive::batch_stats(&exact, layout(shape));
         each_isa(|isa| {
             let (mut mean, mut var) = (vec![0.0f32; shape[1]], vec![0.0f32; shape[1]]);
-            norm::batch_stats(&x, layout(shape), &mut mean, &mut var).unwrap();
+            norm::batch_stats(&x, layout(shape), false, &mut mean, &mut var).unwrap();
             assert_close(&var, &want, 1e-5, &format!("{}, {shape:?}", isa.name()));
         });
     }
@@ -137,7 +139,7 @@ fn a_drifting_mean_is_part_of_the_variance() {
         let (want_mean, want_var) = naive::batch_stats(&exact, layout(shape));
         each_isa(|isa| {
             let (mut mean, mut var) = ([0.0f32], [0.0f32]);
-            norm::batch_stats(&x, layout(shape), &mut mean, &mut var).unwrap();
+            norm::batch_stats(&x, layout(shape), false, &mut mean, &mut var).unwrap();
             assert_close(&mean, &want_mean, 1e-6, isa.name());
             assert_close(&var, &want_var, 1e-6, isa.name());
         });
@@ -150,9 +152,10 @@ fn constant_channels_normalise_to_beta() {
         let x = vec![1234.567f32; 5000];
         let layout = layout([1, 1, 5000]);
         let (mut mean, mut var, mut y) = ([0.0], [0.0], vec![0.0; 5000]);
-        norm::batch_stats(&x, layout, &mut mean, &mut var).unwrap();
+        norm::batch_stats(&x, layout, false, &mut mean, &mut var).unwrap();
         assert_eq!((mean, var), ([1234.567], [0.0]));
-        let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &[3.0], eps: 1e-5 };
+        let norm =
+            BatchNorm { layout, mean: &mean, var: &var, gamma: &[3.0], eps: 1e-5, relu: false };
         norm::normalize(&x, &norm, &[0.25], &mut y).unwrap();
         assert!(y.iter().all(|&y| y == 0.25));
     });
@@ -163,7 +166,8 @@ fn constant_channels_normalise_to_beta() {
 #[test]
 fn the_variance_is_biased() {
     let (mut mean, mut var) = ([0.0f64], [0.0]);
-    norm::batch_stats(&[1.0, 2.0, 3.0, 4.0], layout([1, 1, 4]), &mut mean, &mut var).unwrap();
+    norm::batch_stats(&[1.0, 2.0, 3.0, 4.0], layout([1, 1, 4]), false, &mut mean, &mut var)
+        .unwrap();
     assert_eq!((mean, var), ([2.5], [1.25]));
     let running = 0.9 * 1.0 + 0.1 * var[0] * 4.0 / 3.0;
     assert!((running - 1.0667f64).abs() < 1e-4);
@@ -177,7 +181,7 @@ fn nan_stays_in_its_channel() {
             // A value of channel 1.
             x[if shape[2] == 1 { 304 } else { 150 }] = f32::NAN;
             let (mut mean, mut var) = ([0.0; 3], [0.0; 3]);
-            norm::batch_stats(&x, layout(shape), &mut mean, &mut var).unwrap();
+            norm::batch_stats(&x, layout(shape), false, &mut mean, &mut var).unwrap();
             assert_eq!([mean[0], mean[2], var[0], var[2]], [1.0, 1.0, 0.0, 0.0]);
             assert!(mean[1].is_nan() && var[1].is_nan());
         }
@@ -193,8 +197,9 @@ fn threads_do_not_change_the_bits() {
         let gamma = vec![1.5; shape[1]];
         assert_thread_independent(|| {
             let (mut mean, mut var) = (vec![0.0; shape[1]], vec![0.0; shape[1]]);
-            norm::batch_stats(&x, layout, &mut mean, &mut var).unwrap();
-            let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &gamma, eps: 1e-5 };
+            norm::batch_stats(&x, layout, false, &mut mean, &mut var).unwrap();
+            let norm =
+                BatchNorm { layout, mean: &mean, var: &var, gamma: &gamma, eps: 1e-5, relu: false };
             let (mut dgamma, mut dbeta) = (mean.clone(), mean.clone());
             let (mut y, mut dx) = (vec![0.0; len], vec![0.0; len]);
             norm::normalize(&x, &norm, &gamma, &mut y).unwrap();
@@ -209,12 +214,13 @@ fn lengths_that_do_not_fit_are_refused() {
     let layout = layout([2, 3, 4]);
     let (x, three) = ([0.0f32; 24], [1.0f32; 3]);
     let mut y = [0.0; 24];
-    let error = norm::batch_stats(&x, layout, &mut [0.0; 2], &mut [0.0; 3]).unwrap_err();
+    let error = norm::batch_stats(&x, layout, false, &mut [0.0; 2], &mut [0.0; 3]).unwrap_err();
     assert_eq!(error.to_string(), "batch_stats: length of mean: expected 3, got 2");
-    assert!(norm::batch_stats(&x[1..], layout, &mut [0.0; 3], &mut [0.0; 3]).is_err());
+    assert!(norm::batch_stats(&x[1..], layout, false, &mut [0.0; 3], &mut [0.0; 3]).is_err());
     let huge = ChannelLayout { outer: usize::MAX, ..layout };
-    assert!(norm::batch_stats(&x, huge, &mut [0.0; 3], &mut [0.0; 3]).is_err());
-    let good = BatchNorm { layout, mean: &three, var: &three, gamma: &three, eps: 1e-5 };
+    assert!(norm::batch_stats(&x, huge, false, &mut [0.0; 3], &mut [0.0; 3]).is_err());
+    let good =
+        BatchNorm { layout, mean: &three, var: &three, gamma: &three, eps: 1e-5, relu: false };
     assert!(norm::normalize(&x, &good, &three, &mut y).is_ok());
     assert!(norm::normalize(&x, &good, &three[..2], &mut y).is_err());
     let bad = BatchNorm { gamma: &three[..2], ..good };

@@ -115,6 +115,23 @@ impl<'a, T: Float> Context<'a, T> {
         self.path.truncate(parent);
         result.map_err(|error| error.in_layer(name, module, x.shape()))
     }
+
+    /// Runs a ReLU and then `module`, which its container knows as `name`, at once; `None` if somebody is to
+    /// be told about the ReLU's output, or the two are better run one after the other.
+    pub(crate) fn call_relu(
+        &mut self,
+        name: &str,
+        module: &mut dyn Module<T>,
+        x: &Tensor<T>,
+    ) -> Option<Result<Tensor<T>>> {
+        if self.observer.is_some() {
+            return None;
+        }
+        let parent = push(&mut self.path, name);
+        let result = module.forward_relu(x, self);
+        self.path.truncate(parent);
+        result.map(|result| result.map_err(|error| error.in_layer(name, module, x.shape())))
+    }
 }
 
 fn is_leaf<T: Float>(module: &dyn Module<T>) -> bool {

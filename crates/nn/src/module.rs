@@ -60,6 +60,22 @@ pub trait Module<T: Float = f32>: Send {
     /// When `x` has a shape that the layer cannot take.
     fn forward(&mut self, x: &Tensor<T>, cx: &mut Context<'_, T>) -> Result<Tensor<T>>;
 
+    /// The output for `max(x, 0)`, to the bit what [`forward`](Self::forward) makes of a ReLU's output; or
+    /// `None` where doing both at once saves nothing. [`Sequential`](crate::layers::Sequential) asks where
+    /// this layer follows a ReLU and nobody looks at what is between.
+    fn forward_relu(
+        &mut self,
+        _x: &Tensor<T>,
+        _cx: &mut Context<'_, T>,
+    ) -> Option<Result<Tensor<T>>> {
+        None
+    }
+
+    /// Whether the layer is a ReLU and nothing else.
+    fn is_relu(&self) -> bool {
+        false
+    }
+
     /// The shape of the output for an input of shape `input`.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ fn activation_stats() {
     stats.before_fit(state).unwrap();
     stats.before_batch(state).unwrap();
     let mut x = Tensor::new(part.x, &[6, 5, 7, 9]).unwrap();
-    stats.after_layer(&mut Observed {
+    stats.layer_observer().unwrap()(&mut Observed {
         path: "0",
         module: &Flatten,
         input_shape: &[6, 5, 7, 9],

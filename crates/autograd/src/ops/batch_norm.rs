@@ -53,6 +53,9 @@ pub struct BatchNorm<'a, T: Float = f32> {
     pub momentum: f64,
     /// Added to the variance. 1e-5 in [`new`](Self::new).
     pub eps: f64,
+    /// Whether what is normalised is `max(x, 0)`: a ReLU before it, which costs no pass over memory of its
+    /// own. Not in [`new`](Self::new).
+    pub relu: bool,
     /// Whether to normalise by the statistics of the batch or by the running ones.
     pub mode: Mode,
 }
@@ -60,7 +63,7 @@ pub struct BatchNorm<'a, T: Float = f32> {
 impl<T: Float> BatchNorm<'_, T> {
     /// PyTorch's defaults, with neither gamma, beta nor running statistics.
     pub fn new(mode: Mode) -> Self {
-        Self { gamma: None, beta: None, running: None, momentum: 0.1, eps: 1e-5, mode }
+        Self { gamma: None, beta: None, running: None, momentum: 0.1, eps: 1e-5, relu: false, mode }
     }
 }
 
@@ -71,6 +74,7 @@ struct BatchNormBackward<T: Float> {
     var: Tensor<T>,
     gamma: Tensor<T>,
     eps: f64,
+    relu: bool,
     mode: Mode,
 }
 
@@ -88,6 +92,7 @@ impl<T: Float> BatchNormBackward<T> {
             var: self.var.dense(),
             gamma: self.gamma.dense(),
             eps: T::from_f64(self.eps),
+            relu: self.relu,
         }
     }
 }
@@ -144,7 +149,7 @@ impl<T: Float> Tensor<T> {
     /// # Ok::<(), topedge_autograd::Error>(())
     /// ```
     pub fn batch_norm(&self, arguments: BatchNorm<'_, T>) -> Result<Self> {
-        let BatchNorm { gamma, beta, running, momentum, eps, mode } = arguments;
+        let BatchNorm { gamma, beta, running, momentum, eps, relu, mode } = arguments;
         if self.rank() != 2 && self.rank() != 4 {
             let expected = "[batch, channels] or [batch, channels, height, width]";
             let got = format!("{:?}", self.shape());
@@ -175,7 +180,7 @@ impl<T: Float> Tensor<T> {
                 return Err(Error::shape(OP, "values for each channel", expected, count));
             }
             (Mode::Train, _) => {
-                norm::batch_stats(x.dense(), layout, mean.make_mut(), var.make_mut())?;
+                norm::batch_stats(x.dense(), layout, relu, mean.make_mut(), var.make_mut())?;
             }
             (Mode::Eval, Some(running)) => {
                 mean.make_mut().copy_from_slice(&running.mean);
@@ -186,7 +191,7 @@ impl<T: Float> Tensor<T> {
             }
         }
         let gamma_values = gamma.vector(OP, "gamma", layout.channels)?;
-        let saved = BatchNormBackward { x, mean, var, gamma: gamma_values, eps, mode };
+        let saved = BatchNormBackward { x, mean, var, gamma: gamma_values, eps, relu, mode };
         let mut y = Self::for_overwrite(*saved.x.layout());
         let kernel_arguments = saved.kernel_arguments();
         norm::normalize(saved.x.dense(), &kernel_arguments, of_beta.dense(), y.make_mut())?;
@@ -201,6 +206,7 @@ impl<T: Float> Tensor<T> {
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
+    use crate::tape::Tape;
     use crate::testing::{assert_close, formats, positive, random, single, with_gaps};
 
     fn stats(channels: usize) -> RunningStats<f64> {
@@ -312,6 +318,43 @@ mod tests {
                     gradcheck(&inputs, |x| f(&x[0], Some(&x[1]), Some(&x[2]))).unwrap();
                     gradcheck(&inputs[..1], |x| f(&with_gaps(&x[0]), None, None)?.mul(&x[0]))
                         .unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_relu_before_it_is_the_same_to_the_last_bit() {
+        for shape in SHAPES {
+            let c = shape[1];
+            for x in
+                layouts(&random(1, shape)).iter().flat_map(|x| [single(x), single(&with_gaps(x))])
+            {
+                for mode in [Mode::Train, Mode::Eval] {
+                    let run = |relu: bool| {
+                        let tape = Tape::new();
+                        let leaf = |seed, shape: &[usize]| single(&random(seed, shape));
+                        let inputs =
+                            [x.clone(), leaf(2, &[c]), leaf(3, &[c])].map(Tensor::requires_grad);
+                        let mut running = RunningStats::<f32>::new(c);
+                        let arguments = BatchNorm {
+                            gamma: Some(&inputs[1]),
+                            beta: Some(&inputs[2]),
+                            running: Some(&mut running),
+                            relu,
+                            ..BatchNorm::new(mode)
+                        };
+                        let x = &inputs[0];
+                        let y = if relu { x.clone() } else { x.relu() };
+                        let y = y.batch_norm(arguments).unwrap();
+                        let loss = y.mul(&leaf(4, shape)).unwrap().sum();
+                        tape.backward(&loss).unwrap();
+                        let bits = |t: &Tensor| t.to_vec().iter().map(|v| v.to_bits()).collect();
+                        let mut all: Vec<Vec<u32>> = vec![bits(&y)];
+                        all.extend(inputs.iter().map(|input| bits(&input.grad().unwrap())));
+                        all
+                    };
+                    assert_eq!(run(true), run(false));
                 }
             }
         }

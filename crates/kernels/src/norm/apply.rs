@@ -1,6 +1,6 @@
 //! Functions of each value and of some numbers of its channel.
 
-use super::ChannelLayout;
+use super::{ChannelLayout, input};
 use crate::arch::{Isa, Kernel, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::{load, store};
@@ -15,38 +15,46 @@ pub(super) trait ChannelOp<T: Element, const N: usize, const IN: usize>:
 }
 
 /// `(x - mean) * scale + shift`: no digit of a mean that is large beside the deviations is lost to
-/// the rounding of the scale.
+/// the rounding of the scale. With `RELU`, of what a ReLU makes of `x`.
 #[derive(Clone, Copy)]
-pub(super) struct Transform;
+pub(super) struct Transform<const RELU: bool>;
 
-impl<T: Element> ChannelOp<T, 3, 1> for Transform {
+impl<T: Element, const RELU: bool> ChannelOp<T, 3, 1> for Transform<RELU> {
     #[inline(always)]
     fn apply<V: Vector<Elem = T>>(self, [mean, scale, shift]: [V; 3], [x]: [V; 1]) -> V {
-        x.sub(mean).mul_add(scale, shift)
+        input::<V, RELU>(x).sub(mean).mul_add(scale, shift)
     }
 }
 
-/// `(x - mean) * of_x + dy * scale + shift`
+/// `(x - mean) * of_x + dy * scale + shift`; with `RELU`, of what a ReLU makes of `x`, and on through it.
 #[derive(Clone, Copy)]
-pub(super) struct Backward;
+pub(super) struct Backward<const RELU: bool>;
 
-impl<T: Element> ChannelOp<T, 4, 2> for Backward {
+impl<T: Element, const RELU: bool> ChannelOp<T, 4, 2> for Backward<RELU> {
     #[inline(always)]
     fn apply<V: Vector<Elem = T>>(self, numbers: [V; 4], [x, dy]: [V; 2]) -> V {
         let [mean, of_x, scale, shift] = numbers;
-        x.sub(mean).mul_add(of_x, dy.mul_add(scale, shift))
+        let dx = input::<V, RELU>(x).sub(mean).mul_add(of_x, dy.mul_add(scale, shift));
+        gradient::<V, RELU>(x, dx)
     }
 }
 
-/// `dy * scale`
+/// `dy * scale`; with `RELU`, on through the ReLU of `x`.
 #[derive(Clone, Copy)]
-pub(super) struct Scale;
+pub(super) struct Scale<const RELU: bool>;
 
-impl<T: Element> ChannelOp<T, 1, 1> for Scale {
+impl<T: Element, const RELU: bool> ChannelOp<T, 1, 2> for Scale<RELU> {
     #[inline(always)]
-    fn apply<V: Vector<Elem = T>>(self, [scale]: [V; 1], [dy]: [V; 1]) -> V {
-        dy.mul(scale)
+    fn apply<V: Vector<Elem = T>>(self, [scale]: [V; 1], [x, dy]: [V; 2]) -> V {
+        gradient::<V, RELU>(x, dy.mul(scale))
     }
+}
+
+/// What is left of `dx` before the ReLU of `x`, if there is one.
+#[inline(always)]
+fn gradient<V: Vector, const RELU: bool>(x: V, dx: V) -> V {
+    let zero = V::splat(V::Elem::ZERO);
+    if RELU { V::select(x.le(zero), zero, dx) } else { dx }
 }
 
 /// Elements of a job.

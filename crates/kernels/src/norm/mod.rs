@@ -6,11 +6,11 @@
 mod apply;
 mod sums;
 
-use crate::arch::MAX_LANES;
+use crate::arch::{MAX_LANES, Vector};
 use crate::element::Element;
 use crate::error::{Result, ShapeError, check_len};
 use apply::{Backward, Scale, Transform, each_channel};
-use sums::{Gradient, Moments};
+use sums::{Gradient, Moments, Sums};
 
 /// Where the channels of `x` lie: `[outer][channels][inner]`, contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,13 @@ impl ChannelLayout {
     }
 }
 
+/// What is normalised: `x`, or what a ReLU makes of it.
+#[inline(always)]
+fn input<V: Vector, const RELU: bool>(x: V) -> V {
+    let zero = V::splat(V::Elem::ZERO);
+    if RELU { V::select(x.lt(zero), zero, x) } else { x }
+}
+
 /// A normalisation: what is known of each channel.
 ///
 /// ```
@@ -68,9 +75,9 @@ impl ChannelLayout {
 /// let layout = ChannelLayout { outer: 1, channels: 1, inner: 4 };
 /// let x = [1.0f32, 2.0, 3.0, 4.0];
 /// let (mut mean, mut var, mut y) = ([0.0], [0.0], [0.0; 4]);
-/// batch_stats(&x, layout, &mut mean, &mut var)?;
+/// batch_stats(&x, layout, false, &mut mean, &mut var)?;
 /// assert_eq!((mean, var), ([2.5], [1.25]));
-/// let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &[1.0], eps: 1e-5 };
+/// let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &[1.0], eps: 1e-5, relu: false };
 /// normalize(&x, &norm, &[0.0], &mut y)?;
 /// assert!((y[3] - 1.3416).abs() < 1e-4);
 /// # Ok::<(), topedge_kernels::ShapeError>(())
@@ -87,6 +94,9 @@ pub struct BatchNorm<'a, T> {
     pub gamma: &'a [T],
     /// Added to the variance.
     pub eps: T,
+    /// Whether `x` goes through a ReLU first: what is normalised is then `max(x, 0)`, which is nowhere
+    /// kept, and the gradient that of `x` before it.
+    pub relu: bool,
 }
 
 impl<T: Element> BatchNorm<'_, T> {
@@ -107,7 +117,8 @@ impl<T: Element> BatchNorm<'_, T> {
     }
 }
 
-/// The mean and the biased variance of each channel; NaN if a channel has no values.
+/// The mean and the biased variance of each channel, with `relu` of `max(x, 0)`; NaN if a channel has no
+/// values.
 ///
 /// Accurate also where the mean is large beside the standard deviation: each block of some thousand
 /// values is passed over twice, in cache, and blocks are combined as in Chan, Golub and LeVeque,
@@ -119,15 +130,21 @@ impl<T: Element> BatchNorm<'_, T> {
 pub fn batch_stats<T: Element>(
     x: &[T],
     layout: ChannelLayout,
+    relu: bool,
     mean: &mut [T],
     var: &mut [T],
 ) -> Result<()> {
     let of_channels = [("mean", mean.len()), ("var", var.len())];
     layout.check("batch_stats", &[("x", x.len())], &of_channels)?;
-    sums::reduce(Moments, [x], layout, |channel, [count, sum, squares]| {
+    let each = |channel: usize, [count, sum, squares]: Sums| {
         mean[channel] = T::from_f64(sum / count);
         var[channel] = T::from_f64(squares / count);
-    });
+    };
+    if relu {
+        sums::reduce(Moments::<true>, [x], layout, each);
+    } else {
+        sums::reduce(Moments::<false>, [x], layout, each);
+    }
     Ok(())
 }
 
@@ -147,8 +164,32 @@ pub fn normalize<T: Element>(
         let scale = norm.gamma[channel].to_f64() * norm.inverse_std(channel);
         [norm.mean[channel], T::from_f64(scale), beta[channel]]
     };
-    each_channel(norm.layout, Transform, numbers, [x], y);
+    if norm.relu {
+        each_channel(norm.layout, Transform::<true>, numbers, [x], y);
+    } else {
+        each_channel(norm.layout, Transform::<false>, numbers, [x], y);
+    }
     Ok(())
+}
+
+/// Sets the gradients of gamma and beta, which are the same in training and in evaluation.
+fn parameter_gradients<T: Element>(
+    x: &[T],
+    dy: &[T],
+    norm: &BatchNorm<'_, T>,
+    dgamma: &mut [T],
+    dbeta: &mut [T],
+) {
+    let each = |channel: usize, [_, sum, dot]: Sums| {
+        dbeta[channel] = T::from_f64(sum);
+        dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
+    };
+    let (mean, layout) = (norm.mean, norm.layout);
+    if norm.relu {
+        sums::reduce(Gradient::<T, true> { mean }, [x, dy], layout, each);
+    } else {
+        sums::reduce(Gradient::<T, false> { mean }, [x, dy], layout, each);
+    }
 }
 
 /// The gradients of [`normalize`] after [`batch_stats`] of the same `x`, through the statistics:
@@ -170,10 +211,7 @@ pub fn backward_train<T: Element>(
     let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_train", &whole, &of_channels)?;
-    sums::reduce(Gradient { mean: norm.mean }, [x, dy], norm.layout, |channel, [_, sum, dot]| {
-        dbeta[channel] = T::from_f64(sum);
-        dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
-    });
+    parameter_gradients(x, dy, norm, dgamma, dbeta);
     let count = norm.layout.count() as f64;
     let (dgamma, dbeta) = (&*dgamma, &*dbeta);
     let numbers = |channel: usize| {
@@ -183,7 +221,11 @@ pub fn backward_train<T: Element>(
         let shift = -scale * dbeta[channel].to_f64() / count;
         [norm.mean[channel], T::from_f64(of_x), T::from_f64(scale), T::from_f64(shift)]
     };
-    each_channel(norm.layout, Backward, numbers, [x, dy], dx);
+    if norm.relu {
+        each_channel(norm.layout, Backward::<true>, numbers, [x, dy], dx);
+    } else {
+        each_channel(norm.layout, Backward::<false>, numbers, [x, dy], dx);
+    }
     Ok(())
 }
 
@@ -204,12 +246,13 @@ pub fn backward_eval<T: Element>(
     let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_eval", &whole, &of_channels)?;
-    sums::reduce(Gradient { mean: norm.mean }, [x, dy], norm.layout, |channel, [_, sum, dot]| {
-        dbeta[channel] = T::from_f64(sum);
-        dgamma[channel] = T::from_f64(dot * norm.inverse_std(channel));
-    });
+    parameter_gradients(x, dy, norm, dgamma, dbeta);
     let numbers =
         |channel: usize| [T::from_f64(norm.gamma[channel].to_f64() * norm.inverse_std(channel))];
-    each_channel(norm.layout, Scale, numbers, [dy], dx);
+    if norm.relu {
+        each_channel(norm.layout, Scale::<true>, numbers, [x, dy], dx);
+    } else {
+        each_channel(norm.layout, Scale::<false>, numbers, [x, dy], dx);
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Two sums over the values of each channel: for the moments, and for the gradients.
 
-use super::ChannelLayout;
+use super::{ChannelLayout, input};
 use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::load;
@@ -29,11 +29,12 @@ pub(super) trait Reduction<T: Element, const IN: usize>: Copy + Sync {
     fn merge(self, a: Sums, b: Sums) -> Sums;
 }
 
-/// The count, the sum, and the sum of the squares of the deviations from the mean.
+/// The count, the sum, and the sum of the squares of the deviations from the mean; of what a ReLU makes
+/// of `x` if `RELU`.
 #[derive(Clone, Copy)]
-pub(super) struct Moments;
+pub(super) struct Moments<const RELU: bool>;
 
-impl<T: Element> Reduction<T, 1> for Moments {
+impl<T: Element, const RELU: bool> Reduction<T, 1> for Moments<RELU> {
     const CENTERED: bool = true;
 
     fn shift(self, _: usize) -> T {
@@ -42,7 +43,7 @@ impl<T: Element> Reduction<T, 1> for Moments {
 
     #[inline(always)]
     fn terms<V: Vector<Elem = T>>(self, shift: V, [x]: [V; 1]) -> [V; 2] {
-        let deviation = x.sub(shift);
+        let deviation = input::<V, RELU>(x).sub(shift);
         [deviation, deviation.mul(deviation)]
     }
 
@@ -61,13 +62,13 @@ impl<T: Element> Reduction<T, 1> for Moments {
     }
 }
 
-/// The count, the sum of `dy`, and the sum of `dy * (x - mean)`.
+/// The count, the sum of `dy`, and the sum of `dy * (x - mean)`; with what a ReLU makes of `x` if `RELU`.
 #[derive(Clone, Copy)]
-pub(super) struct Gradient<'a, T> {
+pub(super) struct Gradient<'a, T, const RELU: bool> {
     pub(super) mean: &'a [T],
 }
 
-impl<T: Element> Reduction<T, 2> for Gradient<'_, T> {
+impl<T: Element, const RELU: bool> Reduction<T, 2> for Gradient<'_, T, RELU> {
     const CENTERED: bool = false;
 
     fn shift(self, channel: usize) -> T {
@@ -76,7 +77,7 @@ impl<T: Element> Reduction<T, 2> for Gradient<'_, T> {
 
     #[inline(always)]
     fn terms<V: Vector<Elem = T>>(self, shift: V, [x, dy]: [V; 2]) -> [V; 2] {
-        [dy, dy.mul(x.sub(shift))]
+        [dy, dy.mul(input::<V, RELU>(x).sub(shift))]
     }
 
     fn finish(self, n: f64, _: f64, [sum, dot]: [f64; 2]) -> Sums {

@@ -2,7 +2,7 @@
 
 use topedge_kernels::distribution::{Distribution, distribution};
 
-use crate::context::Observed;
+use crate::context::{Observed, Observer};
 use crate::learner::{Callback, Flow, State};
 use crate::module::Item;
 
@@ -120,6 +120,21 @@ impl std::fmt::Debug for ActivationStats {
     }
 }
 
+impl ActivationStats {
+    /// Takes the statistics of what a layer put out, if it is one of those that are wanted.
+    fn take(&mut self, layer: &Observed<'_>) {
+        if !(self.filter)(layer) {
+            return;
+        }
+        let place = self.place(layer);
+        let seen = match layer.output.dense_slice() {
+            Ok(values) => distribution(values, self.histograms),
+            Err(_) => distribution(&layer.output.to_vec(), self.histograms),
+        };
+        self.batch.push((place, seen));
+    }
+}
+
 impl Callback for ActivationStats {
     fn name(&self) -> &'static str {
         "activation_stats"
@@ -136,16 +151,8 @@ impl Callback for ActivationStats {
         Ok(())
     }
 
-    fn after_layer(&mut self, layer: &mut Observed<'_>) {
-        if !self.training || !(self.filter)(layer) {
-            return;
-        }
-        let place = self.place(layer);
-        let seen = match layer.output.dense_slice() {
-            Ok(values) => distribution(values, self.histograms),
-            Err(_) => distribution(&layer.output.to_vec(), self.histograms),
-        };
-        self.batch.push((place, seen));
+    fn layer_observer(&mut self) -> Option<Observer<'_>> {
+        self.training.then(|| Box::new(|layer: &mut Observed<'_>| self.take(layer)) as Observer<'_>)
     }
 
     fn after_batch(&mut self, state: &mut State) -> Flow {

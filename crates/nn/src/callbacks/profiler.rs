@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use topedge_autograd::{Backward, Grads, Tensor, record};
 
-use crate::context::Observed;
+use crate::context::{Observed, Observer};
 use crate::learner::{Callback, Flow, State};
 
 /// Measures the forward and backward time of each layer over all training batches of a fit; from anew
@@ -53,6 +53,25 @@ fn lock<T>(list: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Profiler {
+    /// Takes the time of a layer, and has its output tell when its gradient arrives.
+    fn take(&mut self, layer: &mut Observed<'_>) {
+        let known = self.layers.iter().position(|known| known.path == layer.path);
+        let place = known.unwrap_or_else(|| {
+            let path = layer.path.to_string();
+            let (forward_seconds, backward_seconds, images) = (0.0, 0.0, 0);
+            self.layers.push(LayerTimes { path, forward_seconds, backward_seconds, images });
+            self.layers.len() - 1
+        });
+        let times = &mut self.layers[place];
+        times.forward_seconds += layer.seconds;
+        times.images += layer.input_shape.first().copied().unwrap_or(0);
+        let arrivals = Arc::clone(&self.arrivals);
+        let output = layer.output.clone();
+        *layer.output = record(output, &[&*layer.output], |_| Stamp { layer: place, arrivals });
+    }
+}
+
 impl Callback for Profiler {
     fn name(&self) -> &'static str {
         "profiler"
@@ -68,23 +87,8 @@ impl Callback for Profiler {
         Ok(())
     }
 
-    fn after_layer(&mut self, layer: &mut Observed<'_>) {
-        if !self.training {
-            return;
-        }
-        let known = self.layers.iter().position(|known| known.path == layer.path);
-        let place = known.unwrap_or_else(|| {
-            let path = layer.path.to_string();
-            let (forward_seconds, backward_seconds, images) = (0.0, 0.0, 0);
-            self.layers.push(LayerTimes { path, forward_seconds, backward_seconds, images });
-            self.layers.len() - 1
-        });
-        let times = &mut self.layers[place];
-        times.forward_seconds += layer.seconds;
-        times.images += layer.input_shape.first().copied().unwrap_or(0);
-        let arrivals = Arc::clone(&self.arrivals);
-        let output = layer.output.clone();
-        *layer.output = record(output, &[&*layer.output], |_| Stamp { layer: place, arrivals });
+    fn layer_observer(&mut self) -> Option<Observer<'_>> {
+        self.training.then(|| Box::new(|layer: &mut Observed<'_>| self.take(layer)) as Observer<'_>)
     }
 
     fn before_backward(&mut self, _: &mut State) -> Flow {

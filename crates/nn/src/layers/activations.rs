@@ -32,6 +32,10 @@ macro_rules! activation {
                 Reach::Pointwise
             }
 
+            fn is_relu(&self) -> bool {
+                $kind == "ReLU"
+            }
+
             fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
                 Precedents::pointwise(x, at, Some($kind))
             }

@@ -78,6 +78,21 @@ impl<const RANK: usize, T: Float> BatchNorm<RANK, T> {
     }
 }
 
+impl<const RANK: usize, T: Float> BatchNorm<RANK, T> {
+    fn normalize(&mut self, x: &Tensor<T>, relu: bool, mode: Mode) -> Result<Tensor<T>> {
+        self.check(x.shape())?;
+        let y = x.batch_norm(Norm {
+            gamma: Some(&self.weight.value),
+            beta: Some(&self.bias.value),
+            running: Some(&mut self.running),
+            relu,
+            ..Norm::new(mode)
+        })?;
+        self.batches += u64::from(mode == Mode::Train);
+        Ok(y)
+    }
+}
+
 impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
     fn kind(&self) -> &'static str {
         if RANK == 2 { "BatchNorm1d" } else { "BatchNorm2d" }
@@ -88,15 +103,15 @@ impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
     }
 
     fn forward(&mut self, x: &Tensor<T>, cx: &mut Context<'_, T>) -> Result<Tensor<T>> {
-        self.check(x.shape())?;
-        let y = x.batch_norm(Norm {
-            gamma: Some(&self.weight.value),
-            beta: Some(&self.bias.value),
-            running: Some(&mut self.running),
-            ..Norm::new(cx.mode)
-        })?;
-        self.batches += u64::from(cx.mode == Mode::Train);
-        Ok(y)
+        self.normalize(x, false, cx.mode)
+    }
+
+    fn forward_relu(
+        &mut self,
+        x: &Tensor<T>,
+        cx: &mut Context<'_, T>,
+    ) -> Option<Result<Tensor<T>>> {
+        Some(self.normalize(x, true, cx.mode))
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

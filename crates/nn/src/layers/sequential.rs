@@ -59,8 +59,17 @@ impl<T: Float> Module<T> for Sequential<T> {
 
     fn forward(&mut self, x: &Tensor<T>, cx: &mut Context<'_, T>) -> Result<Tensor<T>> {
         let mut x = x.clone();
-        for (name, layer) in &mut self.layers {
-            x = cx.call(name, &mut **layer, &x)?;
+        let mut layers = self.layers.iter_mut().peekable();
+        while let Some((name, layer)) = layers.next() {
+            if layer.is_relu()
+                && let Some((name, next)) = layers.peek_mut()
+                && let Some(y) = cx.call_relu(name, &mut **next, &x)
+            {
+                layers.next();
+                x = y?;
+            } else {
+                x = cx.call(name, &mut **layer, &x)?;
+            }
         }
         Ok(x)
     }

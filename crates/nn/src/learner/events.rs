@@ -4,13 +4,13 @@
 //! fit       before_fit
 //! epoch       before_epoch
 //! train         before_train
-//! batch           before_batch  (after_layer ..)  after_pred  after_loss
+//! batch           before_batch  (layer_observer)  after_pred  after_loss
 //! backward          before_backward  after_backward
 //! step              before_step  after_step
 //! batch           after_batch
 //! train         after_train
 //! validate      before_validate
-//! batch           before_batch  (after_layer ..)  after_pred  after_loss  after_batch
+//! batch           before_batch  (layer_observer)  after_pred  after_loss  after_batch
 //! validate      after_validate
 //! epoch       after_epoch
 //! fit       after_fit
@@ -21,7 +21,7 @@
 use std::any::{Any, TypeId};
 
 use super::state::State;
-use crate::context::Observed;
+use crate::context::Observer;
 use crate::error::Error;
 
 /// What an event returns: `Err` to leave the course of events.
@@ -127,8 +127,11 @@ pub trait Callback: Any + Send {
     fn before_batch(&mut self, state: &mut State) -> Flow {
         Ok(())
     }
-    /// A layer that has no layers inside has run, in training and validation.
-    fn after_layer(&mut self, layer: &mut Observed<'_>) {}
+    /// Who is told after each layer that has no layers inside, in training and validation; asked once
+    /// for a batch, after [`before_batch`](Self::before_batch). Without any, layers may run together.
+    fn layer_observer(&mut self) -> Option<Observer<'_>> {
+        None
+    }
     /// The prediction is there.
     fn after_pred(&mut self, state: &mut State) -> Flow {
         Ok(())

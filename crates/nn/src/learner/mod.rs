@@ -232,10 +232,17 @@ impl Learner {
 
     fn forward(&mut self) -> Flow {
         let Learner { state: State { model, context, input, prediction, .. }, callbacks } = self;
-        let tell = Box::new(|layer: &mut Observed<'_>| {
-            callbacks.iter_mut().for_each(|callback| callback.after_layer(layer));
+        let observers = callbacks.iter_mut().filter_map(|callback| callback.layer_observer());
+        let mut observers: Vec<_> = observers.collect();
+        *prediction = Some(if observers.is_empty() {
+            model.forward(input, context)?
+        } else {
+            let tell = Box::new(|layer: &mut Observed<'_>| {
+                observers.iter_mut().for_each(|observer| observer(layer));
+            });
+            context.observed_by(tell, |cx| model.forward(input, cx))?
         });
-        *prediction = Some(context.observed_by(tell, |cx| model.forward(input, cx))?);
+        drop(observers);
         self.each(Callback::after_pred)?;
         let state = &mut self.state;
         if let Some(prediction) = &state.prediction {
