@@ -5,9 +5,12 @@
 //! place of the output is the same sum, and a tile may take any places. Output channels are the
 //! lanes of the vectors; the value of the image is spread over them.
 
+use std::mem::MaybeUninit;
+
 use super::geometry::{Conv2dConfig, Geometry};
 use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::error::{Result, ShapeError, check_len};
+use crate::gemm::spill;
 use crate::view::TensorRef;
 
 const OP: &str = "fused conv2d";
@@ -350,11 +353,10 @@ impl Block<'_> {
         let zero = V::splat(0.0);
         let mut sums = [[[zero; N]; R]; S];
         let mut weight = self.weight;
+        let x: [*const f32; R] = std::array::from_fn(|r| self.x.wrapping_add(places[r].x));
         for &run in &self.conv.runs {
-            let x: [*const f32; R] =
-                std::array::from_fn(|r| self.x.wrapping_add(run + places[r].x));
-            let mut k = 0;
-            while k < self.conv.depth {
+            let mut k = run;
+            while k < run + self.conv.depth {
                 for (s, sums) in sums.iter_mut().enumerate() {
                     let mut row = [zero; N];
                     for (n, vector) in row.iter_mut().enumerate() {
@@ -374,18 +376,22 @@ impl Block<'_> {
                 k += S;
             }
         }
-        for r in 0..R {
-            // SAFETY: the place is the convolution's.
-            let y = unsafe { self.y.add(places[r].y) };
-            for n in 0..N {
-                let mut sum = sums[0][r][n];
-                for more in &sums[1..] {
-                    sum = sum.add(more[r][n]);
+        let mut total = sums[0];
+        for part in &sums[1..] {
+            for (total, part) in total.iter_mut().zip(part) {
+                for (total, &part) in total.iter_mut().zip(part) {
+                    *total = total.add(part);
                 }
-                // SAFETY: the numbers of these filters.
-                let value = unsafe { self.finish(sum, n * V::LANES) };
-                // SAFETY: the output has these filters at the place.
+            }
+        }
+        let mut spilled = MaybeUninit::uninit();
+        for (place, sums) in places.iter().zip(spill(&total, &mut spilled)) {
+            // SAFETY: the place is the convolution's.
+            let y = unsafe { self.y.add(place.y) };
+            for (n, &sum) in sums.iter().enumerate() {
+                // SAFETY: the numbers of these filters, and the output has them at the place.
                 unsafe {
+                    let value = self.finish(sum, n * V::LANES);
                     let y = y.add(n * V::LANES);
                     if n + 1 < N || self.last == V::LANES {
                         value.store(y);

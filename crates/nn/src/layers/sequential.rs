@@ -4,6 +4,7 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::inference::Evaluation;
 use crate::module::{Item, ItemMut, Module};
 use crate::receptive_field::Reach;
 
@@ -76,6 +77,10 @@ impl<T: Float> Module<T> for Sequential<T> {
 
     fn reach(&self) -> Reach {
         Reach::Chain
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::Chain
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {
