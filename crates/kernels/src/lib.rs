@@ -20,7 +20,7 @@ mod math;
 pub mod norm;
 pub mod optim;
 pub mod pad;
-mod parallel;
+pub mod parallel;
 pub mod pool;
 pub mod reduce;
 pub mod reference;

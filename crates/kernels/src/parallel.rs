@@ -37,8 +37,9 @@ pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Syn
     }
 }
 
-/// Both results, of work that together is about `operations`; in parallel if that is worth it.
-pub(crate) fn join<T: Send>(
+/// Both results, of work that together is about `operations` multiply-adds; in parallel if that is
+/// worth it. Unlike `rayon::join` it keeps the pool's threads awake for the next call.
+pub fn join<T: Send>(
     operations: usize,
     a: impl FnOnce() -> T + Send,
     b: impl FnOnce() -> T + Send,

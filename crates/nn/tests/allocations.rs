@@ -24,6 +24,7 @@ fn steps_and_predictions_allocate_nothing() {
     let loss_fn = CrossEntropy::default();
     let mut optimizer = Adam::fastai();
     let mut context = Context::train(1);
+    let mut predictor = Predictor::new(&network, [1, 28, 28]).unwrap();
     let mut step = || {
         let tape = Tape::new();
         let prediction = network.forward(&x, &mut context).unwrap();
@@ -44,7 +45,6 @@ fn steps_and_predictions_allocate_nothing() {
         let after = dhat::HeapStats::get().total_blocks;
         assert_eq!(after - before, 0, "allocations in five steps");
 
-        let mut predictor = Predictor::new(&network, [1, 28, 28]).unwrap();
         let (images, mut scores) = (vec![0.5; BATCH * 28 * 28], vec![0.0; BATCH * 10]);
         predictor.predict(&images, &mut scores).unwrap();
         let before = dhat::HeapStats::get().total_blocks;

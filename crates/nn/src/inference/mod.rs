@@ -3,11 +3,10 @@
 mod image;
 mod plan;
 
-use rayon::prelude::*;
 use topedge_autograd::{Float, Tensor};
 use topedge_kernels::conv2d::{Conv2dConfig, FusedConv2d};
 use topedge_kernels::pool::{self, Pool2dConfig};
-use topedge_kernels::{Isa, TensorMut, TensorRef};
+use topedge_kernels::{Isa, TensorMut, TensorRef, parallel};
 
 use crate::error::{Error, Result};
 use crate::module::Module;
@@ -161,57 +160,82 @@ impl Predictor {
         while self.buffers.len() < threads {
             self.buffers.push(Buffers::new(&self.images));
         }
-        let Predictor { image_len, images: framed, steps, buffers, .. } = self;
-        let run = |images: &[f32], outputs: &mut [f32], buffers: &mut Buffers| {
-            let pairs = images.chunks_exact(*image_len).zip(outputs.chunks_exact_mut(output_len));
-            for (image, output) in pairs {
-                run_one(framed, steps, buffers, image, output)?;
-            }
-            Ok(())
-        };
-        if threads == 1 {
-            return match buffers.first_mut() {
-                Some(buffers) => run(images, outputs, buffers),
-                None => Ok(()),
-            };
-        }
-        let (isa, share) = (Isa::current(), count.div_ceil(threads));
-        images
-            .par_chunks(share * *image_len)
-            .zip(outputs.par_chunks_mut(share * output_len))
-            .zip(buffers)
-            .try_for_each(|((images, outputs), buffers)| isa.with(|| run(images, outputs, buffers)))
+        let Predictor { image_len, images: framed, steps, multiply_adds, buffers, .. } = self;
+        let plan =
+            Plan { framed, steps, multiply_adds: *multiply_adds, lens: [*image_len, output_len] };
+        let isa = Isa::current();
+        plan.run(isa, &mut buffers[..threads], images, outputs)
     }
 }
 
-/// Runs all steps on one image, from buffer to buffer.
-fn run_one(
-    framed: &[Framed],
-    steps: &[Step],
-    Buffers { images: buffers, indices }: &mut Buffers,
-    image: &[f32],
-    output: &mut [f32],
-) -> Result<()> {
-    framed[0].fill(&mut buffers[0], image);
-    for (i, step) in steps.iter().enumerate() {
-        let (before, after) = buffers.split_at_mut(i + 1);
-        let (x, y) = (&before[i], &mut after[0]);
-        if let Step::Conv(conv) = step {
-            conv.forward(x, y)?;
-            continue;
+/// What all threads read.
+#[derive(Clone, Copy)]
+struct Plan<'a> {
+    framed: &'a [Framed],
+    steps: &'a [Step],
+    /// Of one image.
+    multiply_adds: usize,
+    /// Values of an image and of an output.
+    lens: [usize; 2],
+}
+
+impl Plan<'_> {
+    /// Runs the images, in halves at once until each set of buffers has its share.
+    fn run(
+        self,
+        isa: Isa,
+        buffers: &mut [Buffers],
+        images: &[f32],
+        outputs: &mut [f32],
+    ) -> Result<()> {
+        let [image_len, output_len] = self.lens;
+        let count = images.len() / image_len;
+        if let [buffers] = buffers {
+            let pairs = images.chunks_exact(image_len).zip(outputs.chunks_exact_mut(output_len));
+            for (image, output) in pairs {
+                self.run_one(buffers, image, output)?;
+            }
+            return Ok(());
         }
-        let x = TensorRef::new(&x[framed[i].origin()..], framed[i].shape(), framed[i].strides())?;
-        let to = framed[i + 1];
-        let y = TensorMut::new(&mut y[to.origin()..], to.shape(), to.strides())?;
-        let indices = TensorMut::new(indices, to.shape(), to.strides())?;
-        match step {
-            Step::Conv(_) => {}
-            Step::MaxPool(config) => pool::max_forward(x, config, y, indices)?,
-            Step::AvgPool(config) => pool::avg_forward(x, config, y)?,
-            Step::AdaptiveMaxPool => pool::adaptive_max_forward(x, y, indices)?,
-            Step::AdaptiveAvgPool => pool::adaptive_avg_forward(x, y)?,
-        }
+        let threads = buffers.len();
+        let half = count * (threads / 2) / threads;
+        let (buffers, more_buffers) = buffers.split_at_mut(threads / 2);
+        let (images, more_images) = images.split_at(half * image_len);
+        let (outputs, more_outputs) = outputs.split_at_mut(half * output_len);
+        let results = parallel::join(
+            count * self.multiply_adds,
+            || isa.with(|| self.run(isa, buffers, images, outputs)),
+            || isa.with(|| self.run(isa, more_buffers, more_images, more_outputs)),
+        );
+        results.into_iter().collect()
     }
-    framed[steps.len()].read(&buffers[steps.len()], output);
-    Ok(())
+
+    /// Runs all steps on one image, from buffer to buffer.
+    fn run_one(self, buffers: &mut Buffers, image: &[f32], output: &mut [f32]) -> Result<()> {
+        let Plan { framed, steps, .. } = self;
+        let Buffers { images, indices } = buffers;
+        framed[0].fill(&mut images[0], image);
+        for (i, step) in steps.iter().enumerate() {
+            let (before, after) = images.split_at_mut(i + 1);
+            let (x, y) = (&before[i], &mut after[0]);
+            if let Step::Conv(conv) = step {
+                conv.forward(x, y)?;
+                continue;
+            }
+            let x =
+                TensorRef::new(&x[framed[i].origin()..], framed[i].shape(), framed[i].strides())?;
+            let to = framed[i + 1];
+            let y = TensorMut::new(&mut y[to.origin()..], to.shape(), to.strides())?;
+            let indices = TensorMut::new(indices, to.shape(), to.strides())?;
+            match step {
+                Step::Conv(_) => {}
+                Step::MaxPool(config) => pool::max_forward(x, config, y, indices)?,
+                Step::AvgPool(config) => pool::avg_forward(x, config, y)?,
+                Step::AdaptiveMaxPool => pool::adaptive_max_forward(x, y, indices)?,
+                Step::AdaptiveAvgPool => pool::adaptive_avg_forward(x, y)?,
+            }
+        }
+        framed[steps.len()].read(&images[steps.len()], output);
+        Ok(())
+    }
 }

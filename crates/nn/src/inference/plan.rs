@@ -35,7 +35,8 @@ struct Conv<'a> {
 }
 
 impl<'a> Conv<'a> {
-    fn new(
+    /// Nothing behind it yet.
+    fn draft(
         weight: &'a Tensor,
         weight_shape: [usize; 4],
         bias: Option<&Tensor>,
@@ -180,12 +181,12 @@ fn draft<'a>(
         }
         (Evaluation::Conv2d { weight, bias, config }, _) if config.groups == 1 => {
             let shape = [0, 1, 2, 3].map(|axis| weight.shape()[axis]);
-            Conv::new(weight, shape, bias, config)
+            Conv::draft(weight, shape, bias, config)
         }
         (Evaluation::Linear { weight, bias }, _) => {
             let [height, width] = image.size;
             let shape = [weight.shape()[0], image.channels, height, width];
-            Conv::new(weight, shape, bias, Conv2dConfig::default())
+            Conv::draft(weight, shape, bias, Conv2dConfig::default())
         }
         (Evaluation::MaxPool2d(config), _) => Draft::Pool(Step::MaxPool(config)),
         (Evaluation::AvgPool2d(config), _) => Draft::Pool(Step::AvgPool(config)),
