@@ -21,6 +21,7 @@ pub mod norm;
 pub mod optim;
 pub mod pad;
 pub mod parallel;
+pub mod peak;
 pub mod pool;
 pub mod reduce;
 pub mod reference;
