@@ -1,4 +1,4 @@
-//! Times the passes of the convolutions of `shapes/conv2d.txt` on the threads that
+//! Times the passes of the convolutions that `topedge bench` measures on the threads that
 //! `RAYON_NUM_THREADS` says, and prints one JSON object for each, of the better memory format: what
 //! `peers/compare.py` reads.
 

@@ -1,9 +1,9 @@
-"""Runs topedge and PyTorch in turn, several rounds, and prints a Markdown table of medians.
+"""Runs topedge and its peers in turn, several rounds, and prints a Markdown table of medians.
 
-    python benches/peers/compare.py gemm conv2d train --data DIR [--rounds 5] [--threads 2]
+    python benches/peers/compare.py gemm conv2d infer train --data DIR [--rounds 5] [--threads 2]
 
 Needs a Python with what requirements.txt lists. `times` in the table is how many times faster
-topedge is.
+topedge is. The peer is PyTorch, for infer also onnxruntime.
 """
 
 import argparse
@@ -19,6 +19,7 @@ PEERS = Path(__file__).parent
 ROOT = PEERS.parent.parent
 CARGO = ["cargo", "run", "--release", "--quiet", "--package"]
 BATCH_SIZES = [512, 64]
+INFER_PEERS = ["onnxruntime", "pytorch"]
 
 
 def json_lines(command, env):
@@ -36,6 +37,28 @@ def kernels(name, env):
 
     ours = seconds([*CARGO, "topedge-benches", "--example", name])
     return ours, seconds([sys.executable, PEERS / f"{name}.py"])
+
+
+def infer(env):
+    """Seconds of each number of images, by topedge and by each of its peers."""
+
+    def seconds(command):
+        return {line["case"]: line["seconds"] for line in json_lines(command, env)}
+
+    ours = seconds([*CARGO, "topedge-benches", "--example", "infer"])
+    peers = [seconds([sys.executable, PEERS / "infer.py", peer]) for peer in INFER_PEERS]
+    return ours, *peers
+
+
+def infer_table(rounds):
+    """Medians over the rounds; each round has {case: seconds} for topedge and each peer."""
+    header = "".join(f" {peer}, us | times |" for peer in INFER_PEERS)
+    print(f"\n| images at once | topedge, us |{header}")
+    print("| --- | --- |" + " --- | --- |" * len(INFER_PEERS))
+    for case in rounds[0][0]:
+        ours, *peers = [statistics.median(side[case] for side in sides) for sides in zip(*rounds)]
+        cells = "".join(f" {1e6 * peer:.1f} | {peer / ours:.2f} |" for peer in peers)
+        print(f"| {case} | {1e6 * ours:.1f} |{cells}")
 
 
 def train(args, env):
@@ -73,7 +96,7 @@ def table(name, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", nargs="+", choices=["gemm", "conv2d", "train"])
+    parser.add_argument("work", nargs="+", choices=["gemm", "conv2d", "infer", "train"])
     parser.add_argument("--data", type=Path, help="folder with MNIST as IDX files, for train")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="epochs of one round of train")
@@ -87,6 +110,9 @@ def main():
     env = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
     print(f"{args.rounds} rounds, {threads} threads")
     for name in args.work:
+        if name == "infer":
+            infer_table([infer(env) for _ in range(args.rounds)])
+            continue
         run = (lambda: train(args, env)) if name == "train" else (lambda: kernels(name, env))
         table(name, [run() for _ in range(args.rounds)])
 

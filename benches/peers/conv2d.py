@@ -1,4 +1,4 @@
-"""Times PyTorch on the convolutions of shapes/conv2d.txt, on the threads that OMP_NUM_THREADS says.
+"""Times PyTorch on the convolutions that `topedge bench` measures, on the threads that OMP_NUM_THREADS says.
 
 Prints one JSON object for each pass of each layer, of the better of NCHW and channels-last.
 """
@@ -35,7 +35,7 @@ def passes(batch, channels, size, filters, kernel, stride, padding, memory_forma
 
 torch.manual_seed(0)
 with torch.inference_mode():
-    for name, *numbers in rows("conv2d.txt"):
+    for name, *numbers in rows("crates/topedge/src/bench/conv2d.txt"):
         best = {}
         for format_name, memory_format in FORMATS.items():
             operations, functions = passes(*map(int, numbers), memory_format)

@@ -11,7 +11,7 @@ from timing import median_seconds, rows
 
 torch.manual_seed(0)
 with torch.inference_mode():
-    for m, n, k in (map(int, row) for row in rows("gemm.txt")):
+    for m, n, k in (map(int, row) for row in rows("benches/shapes/gemm.txt")):
         a, b, c = torch.rand(m, k), torch.rand(k, n), torch.empty(m, n)
         seconds = median_seconds(lambda: torch.mm(a, b, out=c))
         gflops = 2e-9 * m * n * k / seconds

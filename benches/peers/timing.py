@@ -1,4 +1,4 @@
-"""Timing and lists, the same as the examples of topedge-benches have them (src/timing.rs)."""
+"""Timing and lists, the same as the examples of topedge-benches have them (topedge::bench)."""
 
 import time
 from pathlib import Path
@@ -8,9 +8,9 @@ SAMPLE = 0.002
 SAMPLES = 5
 
 
-def rows(name):
-    """The words of each line of a list in shapes/ that is not a comment."""
-    text = (Path(__file__).parent.parent / "shapes" / name).read_text()
+def rows(path):
+    """The words of each line of a list that is not a comment; its path is from the project's root."""
+    text = (Path(__file__).parent.parent.parent / path).read_text()
     return [line.split() for line in text.splitlines() if not line.startswith("#")]
 
 

@@ -1,8 +1,7 @@
 //! The list of matrix products, and matrices to run them on.
 
+use topedge::bench::{number, rows, values};
 use topedge_kernels::{MatMut, MatRef, Result, gemm::gemm};
-
-use crate::{number, rows, values};
 
 /// A product of an `m` x `k` and a `k` x `n` matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

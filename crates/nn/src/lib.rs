@@ -7,6 +7,7 @@ mod context;
 mod diagnosis;
 mod edge_kernel;
 mod error;
+mod inference;
 mod init;
 pub mod layers;
 mod learner;
@@ -26,6 +27,7 @@ pub use context::{Context, Observed, Observer};
 pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
 pub use edge_kernel::EdgeKernel;
 pub use error::{Error, Result};
+pub use inference::{Evaluation, Predictor};
 pub use init::Init;
 pub use learner::{
     Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, MAX_LR, Rates, State,

@@ -4,6 +4,7 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inference::Evaluation;
 use crate::receptive_field::Reach;
 use crate::trace::Precedents;
 
@@ -71,11 +72,6 @@ pub trait Module<T: Float = f32>: Send {
         None
     }
 
-    /// Whether the layer is a ReLU and nothing else.
-    fn is_relu(&self) -> bool {
-        false
-    }
-
     /// The shape of the output for an input of shape `input`.
     ///
     /// # Errors
@@ -87,6 +83,12 @@ pub trait Module<T: Float = f32>: Send {
     /// not say.
     fn reach(&self) -> Reach {
         Reach::All
+    }
+
+    /// What the layer computes in evaluation, for a [`Predictor`](crate::Predictor). One that does not
+    /// say cannot be part of such.
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::Other
     }
 
     /// What the activation `at` (`[channel, row, column]`, or `[feature]`) of the output was made of in

@@ -1,16 +1,17 @@
 //! A training step allocates nothing after the first: buffers come from pools and go back to them.
+//! Neither does a prediction.
 
 use rand::SeedableRng;
 use topedge_autograd::{Tape, Tensor};
 use topedge_nn::losses::{CrossEntropy, Loss};
 use topedge_nn::optim::{Adam, Optimizer};
-use topedge_nn::{Context, Module, Net, NetConfig, zero_grad};
+use topedge_nn::{Context, Module, Net, NetConfig, Predictor, zero_grad};
 
 #[global_allocator]
 static ALLOC: dhat::Alloc = dhat::Alloc;
 
 #[test]
-fn a_training_step_allocates_nothing() {
+fn steps_and_predictions_allocate_nothing() {
     const BATCH: usize = 64;
     let _profiler = dhat::Profiler::builder().testing().build();
     let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
@@ -23,6 +24,7 @@ fn a_training_step_allocates_nothing() {
     let loss_fn = CrossEntropy::default();
     let mut optimizer = Adam::fastai();
     let mut context = Context::train(1);
+    let mut predictor = Predictor::new(&network, [1, 28, 28]).unwrap();
     let mut step = || {
         let tape = Tape::new();
         let prediction = network.forward(&x, &mut context).unwrap();
@@ -42,5 +44,12 @@ fn a_training_step_allocates_nothing() {
         }
         let after = dhat::HeapStats::get().total_blocks;
         assert_eq!(after - before, 0, "allocations in five steps");
+
+        let (images, mut scores) = (vec![0.5; BATCH * 28 * 28], vec![0.0; BATCH * 10]);
+        predictor.predict(&images, &mut scores).unwrap();
+        let before = dhat::HeapStats::get().total_blocks;
+        predictor.predict(&images, &mut scores).unwrap();
+        let after = dhat::HeapStats::get().total_blocks;
+        assert_eq!(after - before, 0, "allocations in a prediction");
     });
 }

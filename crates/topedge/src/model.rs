@@ -21,7 +21,7 @@ use serde_json::json;
 use topedge_autograd::Tensor;
 use topedge_data::Normalize;
 use topedge_nn::layers::Sequential;
-use topedge_nn::{Checkpoint, Context, Module, Net, NetConfig, load_state_dict, state_dict};
+use topedge_nn::{Checkpoint, Module, Net, NetConfig, Predictor, load_state_dict, state_dict};
 
 use crate::error::{Error, Result};
 
@@ -45,8 +45,9 @@ pub struct ModelInfo {
 pub struct Model {
     /// What it recognises, and in what.
     pub info: ModelInfo,
-    /// The network with its weights.
-    pub network: Sequential,
+    network: Sequential,
+    /// The same, ready to run.
+    predictor: Predictor,
 }
 
 /// What a [`Model`] sees in an image.
@@ -196,7 +197,17 @@ impl Model {
         let info = ModelInfo::of_metadata(&checkpoint.metadata, place, bytes.len())?;
         let mut network = info.build(place)?;
         load_state_dict(&mut network, &checkpoint.state).map_err(in_place)?;
-        Ok(Model { info, network })
+        Model::new(info, network)
+    }
+
+    fn new(info: ModelInfo, network: Sequential) -> Result<Model> {
+        let predictor = Predictor::new(&network, info.image_shape)?;
+        Ok(Model { info, network, predictor })
+    }
+
+    /// The network with its weights.
+    pub fn into_network(self) -> Sequential {
+        self.network
     }
 
     /// Recognises one image: its pixels, `[channels, height, width]` contiguous, as
@@ -207,10 +218,11 @@ impl Model {
     /// When there are not as many pixels as in [`ModelInfo::image_shape`], or what the network says
     /// of them is not finite.
     pub fn predict(&mut self, pixels: &[u8]) -> Result<Prediction> {
-        let [channels, height, width] = self.info.image_shape;
         let values = self.info.normalize.apply(pixels)?;
-        let x = Tensor::new(values, &[1, channels, height, width])?;
-        let y = self.network.forward(&x, &mut Context::eval())?.softmax(1)?;
+        let mut scores = vec![0.0; self.info.classes.len()];
+        self.predictor.predict(&values, &mut scores)?;
+        let scores = Tensor::new(scores, &[1, self.info.classes.len()])?;
+        let y = scores.softmax(1)?;
         let probabilities = y.to_vec();
         if let Some(wrong) = probabilities.iter().find(|p| !p.is_finite()) {
             return Err(unexpected("model", "probabilities", "finite numbers", wrong));
@@ -416,7 +428,7 @@ mod tests {
             .collect();
         let mut network = network(&info);
         load_state_dict(&mut network, &state).unwrap();
-        let error = Model { info, network }.predict(&[0; 6]).unwrap_err().to_string();
+        let error = Model::new(info, network).unwrap().predict(&[0; 6]).unwrap_err().to_string();
         assert!(error.contains("finite"), "{error}");
     }
 }

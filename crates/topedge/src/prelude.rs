@@ -10,6 +10,6 @@ pub use topedge_nn::layers::*;
 pub use topedge_nn::losses::CrossEntropy;
 pub use topedge_nn::metrics::Accuracy;
 pub use topedge_nn::optim::{Adam, Optimizer, Sgd};
-pub use topedge_nn::{Callback, Learner, Module, Net, NetConfig};
+pub use topedge_nn::{Callback, Learner, Module, Net, NetConfig, Predictor};
 
 pub use crate::{Model, ModelInfo, Summary};

@@ -8,6 +8,7 @@
 
 mod bias;
 mod direct;
+mod fused;
 mod geometry;
 mod im2col;
 mod matrix;
@@ -17,6 +18,7 @@ mod taps;
 mod weight;
 
 pub use bias::backward_bias;
+pub use fused::{ChannelNorm, Epilogue, FusedConv2d};
 pub use geometry::{Conv2dConfig, output_shape};
 pub(crate) use geometry::{Geometry, window_positions};
 pub use im2col::{col2im, im2col};

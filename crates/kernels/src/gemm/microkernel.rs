@@ -75,7 +75,7 @@ pub(crate) trait Microkernel: Vector {
 /// The copy is volatile, so that the compiler cannot take it for the sums themselves: it would then
 /// keep those in memory, too, and store all of them in each step.
 #[inline(always)]
-pub(super) fn spill<'a, V: Copy, const R: usize, const N: usize>(
+pub(crate) fn spill<'a, V: Copy, const R: usize, const N: usize>(
     sums: &[[V; N]; R],
     to: &'a mut MaybeUninit<[[V; N]; R]>,
 ) -> &'a [[V; N]; R] {

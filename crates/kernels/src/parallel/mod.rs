@@ -2,6 +2,8 @@
 
 mod team;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use rayon::prelude::*;
 
 /// Below this many operations a second thread costs more than it brings: one core does this much
@@ -26,17 +28,34 @@ pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Syn
     }
 }
 
-/// Both results, of work that together is about `operations`; in parallel if that is worth it.
-pub(crate) fn join<T: Send>(
+/// Both results, of work that together is about `operations` multiply-adds; in parallel if that is
+/// worth it. A caller inside the pool finds its other threads awake, for a moment after each call.
+pub fn join<T: Send>(
     operations: usize,
     a: impl FnOnce() -> T + Send,
     b: impl FnOnce() -> T + Send,
 ) -> [T; 2] {
     if operations < SMALL || rayon::current_num_threads() == 1 {
         [a(), b()]
+    } else if team::can_run() {
+        let (a, b) = (Mutex::new(Some(a)), Mutex::new(Some(b)));
+        let results = [const { Mutex::new(None) }; 2];
+        team::run(2, &|index| {
+            let result = if index == 0 { take(&a).map(|a| a()) } else { take(&b).map(|b| b()) };
+            *lock(&results[index]) = result;
+        });
+        results.map(|result| take(&result).expect("each job has run once"))
     } else {
         rayon::join(a, b).into()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    lock(place).take()
 }
 
 /// A pointer that several jobs write through, each to places of its own.

@@ -17,6 +17,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use super::{lock, take};
+
 /// Microseconds for which idle threads watch for the caller's next loop.
 const LINGER: u64 = 200;
 /// Looks at the caller's place between two at the clock and at rayon's queues: about a microsecond.
@@ -70,7 +72,7 @@ impl<'a> Loop<'a> {
         if let Err(panic) = outcome {
             // Nobody begins another job.
             self.taken.iter().for_each(|taken| taken.0.store(self.jobs, Relaxed));
-            self.panic.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(panic);
+            lock(&self.panic).get_or_insert(panic);
         }
     }
 }
@@ -135,8 +137,7 @@ pub(super) fn run(jobs: usize, job: &(dyn Fn(usize) + Sync)) {
         }
         caller.last.store(now(), Relaxed);
     });
-    let panic = work.panic.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some(panic) = panic {
+    if let Some(panic) = take(&work.panic) {
         resume_unwind(panic);
     }
 }

@@ -4,13 +4,14 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::inference::Evaluation;
 use crate::module::Module;
 use crate::receptive_field::Reach;
 use crate::trace::Precedents;
 
 /// A layer that maps each value for itself.
 macro_rules! activation {
-    ($(#[$doc:meta])* $layer:ident, $kind:literal, $method:ident) => {
+    ($(#[$doc:meta])* $layer:ident, $kind:literal, $method:ident, $evaluation:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $layer;
@@ -32,8 +33,8 @@ macro_rules! activation {
                 Reach::Pointwise
             }
 
-            fn is_relu(&self) -> bool {
-                $kind == "ReLU"
+            fn evaluation(&self) -> Evaluation<'_, T> {
+                Evaluation::$evaluation
             }
 
             fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
@@ -45,24 +46,24 @@ macro_rules! activation {
 
 activation! {
     /// `max(x, 0)`; NaN stays NaN.
-    Relu, "ReLU", relu
+    Relu, "ReLU", relu, Relu
 }
 activation! {
     /// `1 / (1 + exp(-x))`.
-    Sigmoid, "Sigmoid", sigmoid
+    Sigmoid, "Sigmoid", sigmoid, Other
 }
 activation! {
     /// The hyperbolic tangent.
-    Tanh, "Tanh", tanh
+    Tanh, "Tanh", tanh, Other
 }
 activation! {
     /// `x * P(N(0, 1) <= x)`, by the error function itself and not by its approximation
     /// (Hendrycks and Gimpel 2016).
-    Gelu, "GELU", gelu
+    Gelu, "GELU", gelu, Other
 }
 activation! {
     /// `x * sigmoid(x)` (Elfwing et al. 2017), also known as swish.
-    Silu, "SiLU", silu
+    Silu, "SiLU", silu, Other
 }
 
 /// `x` where it is above 0, `negative_slope * x` elsewhere. The default slope is .01.

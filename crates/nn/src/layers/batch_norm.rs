@@ -5,6 +5,7 @@ use topedge_autograd::{BatchNorm as Norm, Float, Mode, RunningStats, Tensor};
 use super::positive;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inference::Evaluation;
 use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
 use crate::receptive_field::Reach;
 use crate::trace::{Precedents, Term, check_position};
@@ -138,6 +139,17 @@ impl<const RANK: usize, T: Float> Module<T> for BatchNorm<RANK, T> {
             bias: Some(bias - mean * scale),
             function: None,
         })
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        let eps = Norm::<T>::new(Mode::Eval).eps;
+        let scale = |(weight, var): (T, &T)| weight.to_f64() / (var.to_f64() + eps).sqrt();
+        let numbers = self.weight.value.to_vec().into_iter().zip(&self.running.var);
+        Evaluation::Norm {
+            mean: &self.running.mean,
+            scale: numbers.map(|pair| T::from_f64(scale(pair))).collect(),
+            shift: &self.bias.value,
+        }
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

@@ -8,6 +8,7 @@ use topedge_kernels::pad::{self, Pad2dConfig, PadMode};
 use super::{Padding, axes4, positive};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inference::Evaluation;
 use crate::init::Init;
 use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
 use crate::receptive_field::{Reach, Window};
@@ -229,6 +230,14 @@ impl<T: Float> Module<T> for Conv2d<T> {
         }
         let bias = self.bias.as_ref().map(|bias| bias.value.to_vec()[filter].to_f64());
         Ok(Precedents { terms, bias, function: None })
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        if self.border.is_some() {
+            return Evaluation::Other;
+        }
+        let bias = self.bias.as_ref().map(|bias| &bias.value);
+        Evaluation::Conv2d { weight: &self.weight.value, bias, config: self.geometry }
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

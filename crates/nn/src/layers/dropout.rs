@@ -4,6 +4,7 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inference::Evaluation;
 use crate::module::Module;
 use crate::receptive_field::Reach;
 use crate::trace::Precedents;
@@ -62,6 +63,10 @@ impl<T: Float> Module<T> for Dropout {
 
     fn reach(&self) -> Reach {
         Reach::Pointwise
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::Identity
     }
 
     fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {

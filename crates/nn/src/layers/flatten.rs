@@ -4,6 +4,7 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inference::Evaluation;
 use crate::module::Module;
 use crate::receptive_field::Reach;
 use crate::trace::{Precedents, Term, position};
@@ -49,6 +50,10 @@ impl<T: Float> Module<T> for Flatten {
 
     fn reach(&self) -> Reach {
         Reach::Flatten
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::Flatten
     }
 
     fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {

@@ -6,6 +6,7 @@ use topedge_autograd::{Float, Tensor};
 use super::positive;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::inference::Evaluation;
 use crate::init::Init;
 use crate::module::{Item, ItemMut, Module, Parameter, ParameterKind};
 use crate::trace::{Precedents, Term, position};
@@ -110,6 +111,11 @@ impl<T: Float> Module<T> for Linear<T> {
             .map(|i| Term::new(vec![i], x[i].to_f64(), weight[output * features + i].to_f64()));
         let bias = self.bias.as_ref().map(|bias| bias.value.to_vec()[output].to_f64());
         Ok(Precedents { terms: terms.collect(), bias, function: None })
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        let bias = self.bias.as_ref().map(|bias| &bias.value);
+        Evaluation::Linear { weight: &self.weight.value, bias }
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

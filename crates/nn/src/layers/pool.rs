@@ -6,6 +6,7 @@ use topedge_kernels::pool::{self, Pool2dConfig};
 use super::{axes4, positive};
 use crate::context::Context;
 use crate::error::Result;
+use crate::inference::Evaluation;
 use crate::module::Module;
 use crate::receptive_field::{Reach, Window};
 use crate::trace::{Image, Precedents, Term, position};
@@ -158,6 +159,10 @@ impl<T: Float> Module<T> for MaxPool2d {
         window(&self.0)
     }
 
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::MaxPool2d(self.0)
+    }
+
     fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
         let output = Module::<T>::output_shape(self, x.shape())?;
         Ok(max_of(x, position(at, &output)?, |axis, size, at| sliding(&self.0, axis, size, at)))
@@ -183,6 +188,10 @@ impl<T: Float> Module<T> for AvgPool2d {
 
     fn reach(&self) -> Reach {
         window(&self.0)
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::AvgPool2d(self.0)
     }
 
     fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
@@ -219,6 +228,10 @@ impl<T: Float> Module<T> for AdaptiveAvgPool2d {
         Reach::Adaptive(self.output_size)
     }
 
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::AdaptiveAvgPool2d(self.output_size)
+    }
+
     fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {
         let output = Module::<T>::output_shape(self, x.shape())?;
         Ok(mean_of(x, position(at, &output)?, |axis, size, at| {
@@ -246,6 +259,10 @@ impl<T: Float> Module<T> for AdaptiveMaxPool2d {
 
     fn reach(&self) -> Reach {
         Reach::Adaptive(self.output_size)
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::AdaptiveMaxPool2d(self.output_size)
     }
 
     fn precedents(&self, x: &Tensor<T>, at: &[usize]) -> Result<Precedents> {

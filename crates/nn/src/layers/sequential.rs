@@ -4,6 +4,7 @@ use topedge_autograd::{Float, Tensor};
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::inference::Evaluation;
 use crate::module::{Item, ItemMut, Module};
 use crate::receptive_field::Reach;
 
@@ -61,7 +62,7 @@ impl<T: Float> Module<T> for Sequential<T> {
         let mut x = x.clone();
         let mut layers = self.layers.iter_mut().peekable();
         while let Some((name, layer)) = layers.next() {
-            if layer.is_relu()
+            if matches!(layer.evaluation(), Evaluation::Relu)
                 && let Some((name, next)) = layers.peek_mut()
                 && let Some(y) = cx.call_relu(name, &mut **next, &x)
             {
@@ -85,6 +86,10 @@ impl<T: Float> Module<T> for Sequential<T> {
 
     fn reach(&self) -> Reach {
         Reach::Chain
+    }
+
+    fn evaluation(&self) -> Evaluation<'_, T> {
+        Evaluation::Chain
     }
 
     fn visit<'a>(&'a self, f: &mut dyn FnMut(&str, Item<'a, T>)) {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod epochs;
 mod failure;
 mod output;
@@ -30,6 +31,7 @@ Examples:
   topedge train --data mnist                  train on the images in a folder
   topedge predict runs/1/model.safetensors digit.png
   topedge summary --net simple-cnn-bn
+  topedge bench                               how fast is this machine?
 
 Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
 path that does not exist). Errors are one line on standard error.
@@ -46,6 +48,7 @@ enum Command {
     Train(Box<train::Args>),
     Predict(predict::Args),
     Summary(summary::Args),
+    Bench(bench::Args),
 }
 
 /// Runs the command that the arguments of this process ask for.
@@ -77,6 +80,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Train(args)) => train::run(&args),
         Some(Command::Predict(args)) => predict::run(&args),
         Some(Command::Summary(args)) => summary::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
     }
 }
 

@@ -19,6 +19,11 @@ pub(crate) fn batch_bar() -> ProgressBar {
     bar("{prefix}  {bar:32} {pos}/{len}  {msg}")
 }
 
+/// A bar for layers that are measured, with the name of the current one.
+pub(crate) fn layer_bar() -> ProgressBar {
+    bar("measuring  {bar:32} {pos}/{len} layers  {msg}")
+}
+
 fn bar(template: &str) -> ProgressBar {
     // The templates stand above; one that is wrong still shows a bar.
     let style = ProgressStyle::with_template(template)

@@ -26,8 +26,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (net, classes, image_shape, mut network) = match &args.model {
         Some(path) => {
             let model = predict::load_model(path)?;
-            let info = model.info;
-            (info.net, info.classes.len(), info.image_shape, model.network)
+            let info = model.info.clone();
+            (info.net, info.classes.len(), info.image_shape, model.into_network())
         }
         None => {
             let config = NetConfig::default();

@@ -71,6 +71,9 @@ fn wrong_use() {
         (&["predict"], &["MODEL"]),
         (&["predict", "model", "image.png"], &["model", "does not exist"]),
         (&["summary", "--net", "resnet"], &["resnet"]),
+        (&["bench", "--layers", "alexnet"], &["--layers alexnet", "a part of book1"]),
+        (&["bench", "--isa", "mmx"], &["--isa mmx", "portable"]),
+        (&["bench", "--threads", "0"], &["--threads", "0"]),
     ] {
         refused(dir.path(), args, 2, words);
     }

@@ -3,7 +3,7 @@
 use topedge_kernels::conv2d::{self, Conv2dConfig, output_shape};
 use topedge_kernels::{Result, TensorMut, TensorRef};
 
-use crate::{number, rows, values};
+use super::{number, rows, values};
 
 /// One convolution of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +29,16 @@ impl Convolution {
     }
 }
 
-/// The convolutions of `shapes/conv2d.txt`.
+/// The convolutions of `conv2d.txt`.
 pub fn convolutions() -> Vec<Convolution> {
-    rows(include_str!("../shapes/conv2d.txt"))
+    rows(include_str!("conv2d.txt"))
         .map(|row| {
             let [name, ref numbers @ ..] = row[..] else {
-                panic!("shapes/conv2d.txt: an empty line");
+                panic!("conv2d.txt: an empty line");
             };
             let numbers: Vec<usize> = numbers.iter().map(|word| number(word)).collect();
             let [batch, channels, size, filters, kernel, stride, padding] = numbers[..] else {
-                panic!("shapes/conv2d.txt: expected a name and seven numbers, got {row:?}");
+                panic!("conv2d.txt: expected a name and seven numbers, got {row:?}");
             };
             let input = [batch, channels, size, size];
             let weight = [filters, channels, kernel, kernel];
@@ -48,7 +48,7 @@ pub fn convolutions() -> Vec<Convolution> {
                 ..Conv2dConfig::default()
             };
             let output = output_shape(input, weight, &config)
-                .unwrap_or_else(|error| panic!("shapes/conv2d.txt: {name}: {error}"));
+                .unwrap_or_else(|error| panic!("conv2d.txt: {name}: {error}"));
             Convolution { name, input, weight, output, config }
         })
         .collect()

@@ -1,9 +1,8 @@
-//! Timing for the examples, which are compared with other programs: the scripts of `peers/` time
-//! in the same way.
+//! Timing. The scripts that measure other programs time in the same way.
 
 use std::time::{Duration, Instant};
 
-/// How long each measurement goes on.
+/// How long a measurement goes on.
 const TOTAL: Duration = Duration::from_millis(300);
 /// The least time of one sample: far above the clock's resolution.
 const SAMPLE: Duration = Duration::from_millis(2);
@@ -14,10 +13,15 @@ const SAMPLES: usize = 5;
 /// a third of a second, after two calls to warm up. It is called from inside the thread pool, whose
 /// threads then stay awake from call to call, as those of other libraries do.
 pub fn median_seconds(f: impl FnMut() + Send) -> f64 {
-    rayon::scope(|_| median(f))
+    median_seconds_over(TOTAL, f)
 }
 
-fn median(mut f: impl FnMut()) -> f64 {
+/// As [`median_seconds`], over about `total`.
+pub fn median_seconds_over(total: Duration, f: impl FnMut() + Send) -> f64 {
+    rayon::scope(|_| median(total, f))
+}
+
+fn median(total: Duration, mut f: impl FnMut()) -> f64 {
     f();
     let start = Instant::now();
     f();
@@ -25,7 +29,7 @@ fn median(mut f: impl FnMut()) -> f64 {
     let calls = (SAMPLE.as_secs_f64() / once).ceil().max(1.0) as u32;
     let mut samples = vec![];
     let start = Instant::now();
-    while samples.len() < SAMPLES || start.elapsed() < TOTAL {
+    while samples.len() < SAMPLES || start.elapsed() < total {
         let start = Instant::now();
         for _ in 0..calls {
             f();
