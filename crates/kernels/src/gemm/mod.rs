@@ -11,7 +11,10 @@ mod pack;
 mod store;
 
 pub(crate) use dot::{Dot, MAX_NV, sum_dot};
-pub(crate) use microkernel::{Microkernel, Pair, Store, Tile, dispatch, microkernel, sum_tile};
+pub(crate) use microkernel::{
+    LayoutA, MAX_MR, Microkernel, PackedA, Pair, RowsOfA, Store, Tile, dispatch, microkernel,
+    sum_tile,
+};
 pub(crate) use store::{Finish, Panel, Place};
 
 use crate::arch::Isa;
