@@ -1,5 +1,5 @@
-//! Convolutions and their gradients, in operations a second, on all threads, in two memory formats;
-//! the naive loops on a small case.
+//! Convolutions and their gradients, in operations a second, on all threads, in three memory
+//! formats; the naive loops on a small case.
 
 #![allow(missing_docs)]
 

@@ -1,5 +1,5 @@
 //! Times the passes of the convolutions that `topedge bench` measures on the threads that
-//! `RAYON_NUM_THREADS` says, and prints one JSON object for each, of the better memory format: what
+//! `RAYON_NUM_THREADS` says, and prints one JSON object for each, of the best memory format: what
 //! `peers/compare.py` reads.
 
 use topedge_benches::{ConvolutionRun, Format, Pass, convolutions, gflops, median_seconds};
@@ -12,7 +12,8 @@ fn main() {
                 let seconds = median_seconds(|| run.run().expect("the shapes of the list fit"));
                 (seconds, format.name())
             });
-            let (seconds, format) = if times[0].0 <= times[1].0 { times[0] } else { times[1] };
+            let best = times.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+            let (seconds, format) = best.expect("there are three");
             let rate = gflops(layer.operations(), seconds);
             println!(
                 r#"{{"case":"{} {}","format":"{format}","seconds":{seconds:.9},"gflops":{rate:.2}}}"#,

@@ -24,11 +24,18 @@ enum Format {
     ChannelsLast,
     BatchLast,
     /// Batch-last, with a gap behind each row.
-    Gapped,
+    GappedBatchLast,
+    /// Channels-last, with a gap behind each place, row and image.
+    GappedChannelsLast,
 }
 
-const FORMATS: [Format; 4] =
-    [Format::Contiguous, Format::ChannelsLast, Format::BatchLast, Format::Gapped];
+const FORMATS: [Format; 5] = [
+    Format::Contiguous,
+    Format::ChannelsLast,
+    Format::BatchLast,
+    Format::GappedBatchLast,
+    Format::GappedChannelsLast,
+];
 
 /// Strides, and how many elements they need.
 fn layout([n, c, h, w]: [usize; 4], format: Format) -> ([usize; 4], usize) {
@@ -36,9 +43,15 @@ fn layout([n, c, h, w]: [usize; 4], format: Format) -> ([usize; 4], usize) {
         Format::Contiguous => [c * h * w, h * w, w, 1],
         Format::ChannelsLast => [h * w * c, 1, w * c, c],
         Format::BatchLast => [1, h * w * n, w * n, n],
-        Format::Gapped => [1, h * w * (n + 3), w * (n + 3), n + 3],
+        Format::GappedBatchLast => [1, h * w * (n + 3), w * (n + 3), n + 3],
+        Format::GappedChannelsLast => {
+            let row = w * (c + 2) + 3;
+            [h * row + 5, 1, row, c + 2]
+        }
     };
-    (strides.map(|stride| stride.max(1)), c * h * w * (n + 3))
+    let batch_last = c * h * w * (n + 3);
+    let channels_last = n * (h * (w * (c + 2) + 3) + 5);
+    (strides.map(|stride| stride.max(1)), batch_last.max(channels_last))
 }
 
 #[derive(Debug, Clone)]
@@ -158,15 +171,15 @@ fn the_layers_of_the_small_nets() {
 
 #[test]
 fn sums_longer_than_a_block() {
-    for format in [Format::Contiguous, Format::BatchLast] {
+    for format in [Format::Contiguous, Format::ChannelsLast, Format::BatchLast] {
         let (input, weight) = ([20, 70, 4, 4], [40, 70, 3, 3]);
-        check::<f32>(&Case {
-            input,
-            weight,
-            config: config(1, 1),
-            formats: [format; 2],
-            bias: true,
-        });
+        let formats = [format; 2];
+        check::<f32>(&Case { input, weight, config: config(1, 1), formats, bias: true });
+        // A row of taps that is longer than a block, and a single tap.
+        let (input, weight) = ([2, 600, 3, 4], [530, 600, 2, 3]);
+        check::<f32>(&Case { input, weight, config: config(1, 1), formats, bias: true });
+        let (input, weight) = ([2, 600, 3, 4], [530, 600, 1, 1]);
+        check::<f32>(&Case { input, weight, config: config(2, 0), formats, bias: true });
     }
 }
 
@@ -185,7 +198,7 @@ proptest! {
         channels in (1usize..4, 1usize..5, 1usize..11),
         height in axis(),
         width in axis(),
-        formats in prop::array::uniform2(0usize..4),
+        formats in prop::array::uniform2(0usize..5),
         bias in any::<bool>(),
     ) {
         let (groups, inputs, outputs) = channels;
@@ -287,7 +300,7 @@ fn zeros_give_the_bias() {
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    for format in [Format::Contiguous, Format::BatchLast] {
+    for format in [Format::Contiguous, Format::ChannelsLast, Format::BatchLast] {
         let (input, weight) = ([70, 6, 15, 14], [12, 6, 3, 3]);
         let config = config(2, 1);
         let output = output_shape(input, weight, &config).unwrap();

@@ -15,7 +15,7 @@ use super::taps::TapConv;
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::{PackA, TileSize};
-use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};
+use crate::gemm::{Microkernel, PackedA, Pair, Panel, Place, Tile};
 use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 
@@ -133,6 +133,7 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             for row in (0..conv.rows).step_by(V::MR) {
                 let tile = Tile {
                     a: self.weight[row * conv.depth()..].as_ptr(),
+                    a_layout: PackedA,
                     b,
                     pairs: &pairs[..hits.len],
                     depth: conv.channels,

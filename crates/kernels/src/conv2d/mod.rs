@@ -7,6 +7,7 @@
 //! `[out_channels, in_channels / groups, kernel_height, kernel_width]`, with any strides.
 
 mod bias;
+mod channels_last;
 mod direct;
 mod fused;
 mod geometry;

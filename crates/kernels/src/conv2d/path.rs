@@ -4,7 +4,7 @@
 
 use super::geometry::Geometry;
 use super::taps::TapConv;
-use super::{direct, packed, weight};
+use super::{channels_last, direct, packed, weight};
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::view::{TensorMut, TensorRef};
@@ -28,7 +28,13 @@ const SHORT: usize = 4;
 /// places distinct and nobody else's.
 pub(super) unsafe fn taps<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     let direct = direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH;
-    let run = if direct { direct::run } else { packed::run };
+    let run = if direct {
+        direct::run
+    } else if channels_last::can_run(conv) {
+        channels_last::run
+    } else {
+        packed::run
+    };
     // SAFETY: the caller's duty, passed on.
     unsafe { run(isa, conv) };
 }

@@ -73,6 +73,11 @@ impl AxisTaps {
     fn shift(&self, tap: usize) -> isize {
         self.shift + tap as isize * self.shift_step
     }
+
+    /// The taps in the order of the source, which the gradient to the input meets back to front.
+    fn ascending(&self, tap: usize) -> usize {
+        if self.shift_step < 0 { self.len - 1 - tap } else { tap }
+    }
 }
 
 /// The taps of a sum, row by row.
@@ -93,6 +98,31 @@ impl Taps {
     #[inline(always)]
     pub(super) fn width(&self) -> usize {
         self.axes[1].len
+    }
+
+    /// Rows of taps.
+    #[inline(always)]
+    pub(super) fn height(&self) -> usize {
+        self.axes[0].len
+    }
+
+    /// The least shift along `axis`, and of how many places of the source the taps see the ends.
+    pub(super) fn span(&self, axis: usize) -> (isize, usize) {
+        let axis = &self.axes[axis];
+        match axis.len.checked_sub(1) {
+            Some(last) => {
+                let (first, last) = (axis.shift(0), axis.shift(last));
+                (first.min(last), first.abs_diff(last) + 1)
+            }
+            None => (0, 0),
+        }
+    }
+
+    /// The tap in this row and column, counted in the order of the source.
+    #[inline(always)]
+    pub(super) fn get_ascending(&self, row: usize, column: usize) -> Tap {
+        let [vertical, horizontal] = &self.axes;
+        self.get(vertical.ascending(row) * horizontal.len + horizontal.ascending(column))
     }
 
     #[inline(always)]

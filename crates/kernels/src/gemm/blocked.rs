@@ -11,7 +11,7 @@
 //!
 //! The sum of an element of C is always taken in the same order, so the cut does not show.
 
-use super::microkernel::{Microkernel, Pair, Tile};
+use super::microkernel::{Microkernel, PackedA, Pair, Tile};
 use super::store::{Finish, Panel, Place};
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
@@ -300,6 +300,7 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
                 let offsets = &panel.offsets[..panel.columns];
                 let tile = Tile {
                     a: self.a[i * self.depth[1] + k * V::MR..][..depth * V::MR].as_ptr(),
+                    a_layout: PackedA,
                     b: panel.b,
                     pairs: &[Pair { a: 0, b: 0 }],
                     depth,

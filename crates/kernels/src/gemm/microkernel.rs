@@ -3,7 +3,8 @@
 //! It is a *batch-reduce* GEMM: the sum over several pairs of panels of A and rows of B,
 //! `C[r][j] = sum over pairs p, depth k of A_p[k][r] * B_p[k][j]`. A plain GEMM has one pair, of
 //! packed panels. A convolution whose image lies batch-last has one pair for each tap of the
-//! kernel that hits the image, and B is the image itself, not packed at all.
+//! kernel that hits the image, and B is the image itself, not packed at all; where the image lies
+//! channels-last, it is A that is not packed.
 
 use std::mem::MaybeUninit;
 
@@ -11,10 +12,53 @@ use super::dot::Dot;
 use crate::arch::Vector;
 use crate::element::Element;
 
+/// Where the numbers of A lie.
+pub(crate) trait LayoutA: Copy {
+    /// Elements from one step of the sum to the next.
+    fn step<V: Microkernel>(&self) -> usize;
+    /// The offset of a row of the tile. Those behind its last, up to `MR`, must be readable, too.
+    fn row(&self, row: usize) -> usize;
+}
+
+/// In packed panels: `[k][MR]`.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedA;
+
+impl LayoutA for PackedA {
+    #[inline(always)]
+    fn step<V: Microkernel>(&self) -> usize {
+        V::MR
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> usize {
+        row
+    }
+}
+
+/// In memory, each row at its own offset and contiguous along the sum.
+#[derive(Clone, Copy)]
+pub(crate) struct RowsOfA<'a>(pub(crate) &'a [usize; MAX_MR]);
+
+impl LayoutA for RowsOfA<'_> {
+    #[inline(always)]
+    fn step<V: Microkernel>(&self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> usize {
+        self.0[row]
+    }
+}
+
+/// Most rows of a tile, of any instruction set.
+pub(crate) const MAX_MR: usize = 8;
+
 /// A panel of A and where the rows of B start that it meets, as offsets from the tile's.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Pair {
-    /// `depth` columns of `MR` numbers: `[k][MR]`.
+    /// `depth` columns of the tile's rows.
     pub(crate) a: usize,
     /// `depth` rows, `b_stride` apart, of at least as many numbers as the tile has columns
     /// (rounded up to whole vectors).
@@ -23,8 +67,9 @@ pub(crate) struct Pair {
 
 /// What to sum for one tile.
 #[derive(Clone, Copy)]
-pub(crate) struct Tile<'a, T> {
+pub(crate) struct Tile<'a, T, A = PackedA> {
     pub(crate) a: *const T,
+    pub(crate) a_layout: A,
     pub(crate) b: *const T,
     pub(crate) pairs: &'a [Pair],
     /// Steps of the sum in each pair.
@@ -60,7 +105,7 @@ pub(crate) trait Microkernel: Vector {
     /// # Safety
     ///
     /// The pairs must be valid for `depth` steps, and the store for the tile's rows and columns.
-    unsafe fn tile<S: Store<Self>>(tile: &Tile<'_, Self::Elem>, store: &S);
+    unsafe fn tile<A: LayoutA, S: Store<Self>>(tile: &Tile<'_, Self::Elem, A>, store: &S);
     /// Adds a tile of inner products to its output; see [`super::dot`].
     ///
     /// # Safety
@@ -90,17 +135,25 @@ pub(crate) fn spill<'a, V: Copy, const R: usize, const N: usize>(
     unsafe { to.assume_init_ref() }
 }
 
-/// The loop itself, for `R` rows of panels `MR` wide and `N` vectors of columns.
+/// The loop itself, for `R` rows and `N` vectors of columns.
 ///
 /// # Safety
 ///
 /// As [`Microkernel::tile`], with `tile.rows <= R` and `tile.vectors == N`.
 #[inline(always)]
-pub(crate) unsafe fn sum_tile<V: Microkernel, S: Store<V>, const R: usize, const N: usize>(
-    tile: &Tile<'_, V::Elem>,
+pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
+    tile: &Tile<'_, V::Elem, A>,
     store: &S,
-) {
+) where
+    V: Microkernel,
+    A: LayoutA,
+    S: Store<V>,
+{
     let mut sums = [[V::splat(V::Elem::ZERO); N]; R];
+    let mut rows = [0; R];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = tile.a_layout.row(i);
+    }
     for pair in tile.pairs {
         let (mut a, mut b) = (tile.a.wrapping_add(pair.a), tile.b.wrapping_add(pair.b));
         for _ in 0..tile.depth {
@@ -109,14 +162,14 @@ pub(crate) unsafe fn sum_tile<V: Microkernel, S: Store<V>, const R: usize, const
                 // SAFETY: rows of B hold `N` vectors, by the caller's duty.
                 *vector = unsafe { V::load(b.add(j * V::LANES)) };
             }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: panels of A hold `MR >= R` numbers a step, by the caller's duty.
-                let weight = V::splat(unsafe { *a.add(i) });
+            for (&row_of_a, sums) in rows.iter().zip(&mut sums) {
+                // SAFETY: A holds `MR >= R` rows, by the caller's duty.
+                let weight = V::splat(unsafe { *a.add(row_of_a) });
                 for (sum, &x) in sums.iter_mut().zip(&row) {
                     *sum = weight.mul_add(x, *sum);
                 }
             }
-            a = a.wrapping_add(V::MR);
+            a = a.wrapping_add(tile.a_layout.step::<V>());
             b = b.wrapping_add(tile.b_stride);
         }
     }
@@ -161,14 +214,14 @@ macro_rules! microkernel {
             const NV: usize = $nv;
 
             #[inline(always)]
-            unsafe fn tile<S: $crate::gemm::Store<Self>>(
-                tile: &$crate::gemm::Tile<'_, Self::Elem>,
+            unsafe fn tile<A: $crate::gemm::LayoutA, S: $crate::gemm::Store<Self>>(
+                tile: &$crate::gemm::Tile<'_, Self::Elem, A>,
                 store: &S,
             ) {
                 // SAFETY: the caller's duty, passed on.
                 unsafe {
                     $crate::gemm::dispatch!(
-                        [tile.rows, tile.vectors], $tiles, sum_tile::<Self, S>(tile, store)
+                        [tile.rows, tile.vectors], $tiles, sum_tile::<Self, A, S>(tile, store)
                     )
                 }
             }

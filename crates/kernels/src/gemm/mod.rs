@@ -12,7 +12,8 @@ mod store;
 
 pub(crate) use dot::{Dot, MAX_NV, sum_dot};
 pub(crate) use microkernel::{
-    Microkernel, Pair, Store, Tile, dispatch, microkernel, spill, sum_tile,
+    LayoutA, MAX_MR, Microkernel, PackedA, Pair, RowsOfA, Store, Tile, dispatch, microkernel,
+    spill, sum_tile,
 };
 pub(crate) use store::{Finish, Panel, Place};
 

@@ -59,18 +59,21 @@ pub fn convolutions() -> Vec<Convolution> {
 pub enum Format {
     /// `[n][c][h][w]`.
     Contiguous,
+    /// `[n][h][w][c]`.
+    ChannelsLast,
     /// `[c][h][w][n]`.
     BatchLast,
 }
 
 impl Format {
-    /// Both.
-    pub const ALL: [Format; 2] = [Format::BatchLast, Format::Contiguous];
+    /// All three.
+    pub const ALL: [Format; 3] = [Format::BatchLast, Format::ChannelsLast, Format::Contiguous];
 
-    /// `batch-last` or `contiguous`.
+    /// `batch-last`, `channels-last` or `contiguous`.
     pub fn name(self) -> &'static str {
         match self {
             Format::Contiguous => "contiguous",
+            Format::ChannelsLast => "channels-last",
             Format::BatchLast => "batch-last",
         }
     }
@@ -79,6 +82,7 @@ impl Format {
     pub fn strides(self, [batch, channels, height, width]: [usize; 4]) -> [usize; 4] {
         match self {
             Format::Contiguous => [channels * height * width, height * width, width, 1],
+            Format::ChannelsLast => [height * width * channels, 1, width * channels, channels],
             Format::BatchLast => [1, height * width * batch, width * batch, batch],
         }
     }

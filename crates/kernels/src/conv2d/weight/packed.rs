@@ -14,7 +14,7 @@ use super::super::geometry::Geometry;
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::{MAX_NR, TileSize};
-use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};
+use crate::gemm::{Microkernel, PackedA, Pair, Panel, Place, Tile};
 use crate::parallel::{self, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
@@ -286,6 +286,7 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
                 let panel = row / V::MR * cut.rows * cut.images * a_row;
                 let tile = Tile {
                     a: self.dy[panel..].as_ptr(),
+                    a_layout: PackedA,
                     b: self.x.as_ptr(),
                     pairs: &pairs[..len],
                     depth: cut.out_width,

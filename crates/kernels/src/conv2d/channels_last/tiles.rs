@@ -1,0 +1,176 @@
+//! The tiles of a job.
+
+use super::super::taps::TapConv;
+use super::band::Seen;
+use super::plan::{Job, PAIRS, Plan, Steps};
+use super::weight::{PanelColumns, Panels};
+use crate::arch::{Kernel, Vector};
+use crate::element::Element;
+use crate::gemm::{MAX_MR, Microkernel, Pair, RowsOfA, Store, Tile};
+
+/// Tiles of places that pass by a panel of the weight while that is in the cache.
+const TILES: usize = 16;
+
+/// The tiles of one job.
+pub(super) struct Tiles<'a, 'b, T> {
+    pub(super) conv: &'a TapConv<'b, T>,
+    pub(super) plan: &'a Plan,
+    pub(super) panels: &'a Panels,
+    /// As packed.
+    pub(super) weight: &'a [T],
+    pub(super) job: Job,
+    pub(super) seen: Seen<T>,
+}
+
+/// Some neighbouring places of a job.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    len: usize,
+    /// Offsets of what each sees first.
+    seen: [usize; MAX_MR],
+    /// Offsets in the target.
+    target: [usize; MAX_MR],
+}
+
+impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) {
+        let mut place = [0; 3];
+        let mut left = self.job.images.len() * self.job.rows.len() * self.conv.grid[1];
+        let mut tiles = [Places::default(); TILES];
+        let run_depth = self.plan.run_taps * self.conv.channels;
+        while left > 0 {
+            let mut count = 0;
+            while count < TILES && left > 0 {
+                let len = V::MR.min(left);
+                self.find(&mut place, len, &mut tiles[count]);
+                count += 1;
+                left -= len;
+            }
+            for steps in self.plan.steps(run_depth) {
+                for panel in self.job.panels.clone() {
+                    self.panel::<V>(&steps, &self.panels.get(panel), &tiles[..count]);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Element> Tiles<'_, '_, T> {
+    /// Finds the next `len` places, from `next` on, which moves behind them.
+    #[inline(always)]
+    fn find(&self, next: &mut [usize; 3], len: usize, places: &mut Places) {
+        let [image, _, row, column] = self.conv.target.strides;
+        places.len = len;
+        for i in 0..MAX_MR {
+            if i >= len {
+                // Rows that are not there read what another one reads.
+                places.seen[i] = places.seen[0];
+                continue;
+            }
+            let dot = |strides: [usize; 3]| -> usize {
+                next.iter().zip(strides).map(|(&at, stride)| at * stride).sum()
+            };
+            places.seen[i] = dot(self.seen.places);
+            places.target[i] = dot([image, row, column]);
+            next[2] += 1;
+            if next[2] == self.conv.grid[1] {
+                (next[1], next[2]) = (next[1] + 1, 0);
+                if next[1] == self.job.rows.len() {
+                    (next[0], next[1]) = (next[0] + 1, 0);
+                }
+            }
+        }
+    }
+
+    /// Sums some steps for some places, by a panel of the weight.
+    #[inline(always)]
+    fn panel<V: Microkernel<Elem = T>>(
+        &self,
+        steps: &Steps,
+        panel: &PanelColumns,
+        tiles: &[Places],
+    ) {
+        let conv = self.conv;
+        let (depth, run_taps) = (conv.depth(), self.plan.run_taps);
+        let run_depth = run_taps * conv.channels;
+        let [rows, columns] = self.seen.shifts;
+        let row_runs = conv.taps.width() / run_taps.max(1);
+        let mut pairs = [Pair::default(); PAIRS];
+        for (run, pair) in steps.runs.clone().zip(&mut pairs) {
+            let tap = conv.taps.get_ascending(run / row_runs, run % row_runs * run_taps);
+            let shift = |axis: usize| (tap.shift[axis] - self.plan.first[axis]) as usize;
+            pair.a = shift(0) * rows + shift(1) * columns + steps.steps.start;
+            pair.b = (run * run_depth + steps.steps.start) * panel.width;
+        }
+        let [image, _, row, _] = conv.target.strides;
+        let target = self.job.images.start * image + self.job.rows.start * row + panel.first;
+        for places in tiles {
+            let tile = Tile {
+                a: self.seen.pointer,
+                a_layout: RowsOfA(&places.seen),
+                b: self.weight[panel.first * depth..].as_ptr(),
+                pairs: &pairs[..steps.runs.len()],
+                depth: steps.steps.len(),
+                b_stride: panel.width,
+                rows: places.len,
+                vectors: panel.width / V::LANES,
+            };
+            let channels = Channels {
+                target: conv.target.pointer.wrapping_add(target),
+                places: &places.target,
+                columns: panel.columns,
+                first: steps.runs.start == 0 && steps.steps.start == 0,
+                bias: conv
+                    .bias
+                    .filter(|_| steps.runs.end == self.plan.runs && steps.steps.end == run_depth)
+                    .map(|bias| &bias[panel.first..]),
+            };
+            // SAFETY: what the places see is inside the source or its copy, and the panel holds all
+            // steps of the sum; these places and channels of the target are this job's alone.
+            unsafe { V::tile(&tile, &channels) };
+        }
+    }
+}
+
+/// Some channels of some places of the target.
+struct Channels<'a, T> {
+    /// These channels of the first place of the job.
+    target: *mut T,
+    /// Offsets of the places from there.
+    places: &'a [usize; MAX_MR],
+    columns: usize,
+    /// Whether these are the first steps of the sum; later ones are added to what is there.
+    first: bool,
+    /// For these channels, with the last steps of the sum.
+    bias: Option<&'a [T]>,
+}
+
+impl<V: Vector> Store<V> for Channels<'_, V::Elem> {
+    #[inline(always)]
+    unsafe fn put(&self, row: usize, vector: usize, sums: V) {
+        let first = vector * V::LANES;
+        let some = V::LANES.min(self.columns - first);
+        // SAFETY: the places are the caller's, and these channels, one behind the other.
+        let to = unsafe { self.target.add(self.places[row] + first) };
+        // SAFETY: there are `some` channels.
+        let load = |from: *const V::Elem| unsafe {
+            if some == V::LANES { V::load(from) } else { V::load_first(from, some) }
+        };
+        let sums = if self.first { sums } else { sums.add(load(to)) };
+        let sums = match self.bias {
+            Some(bias) => sums.add(load(bias[first..][..some].as_ptr())),
+            None => sums,
+        };
+        // SAFETY: as above.
+        unsafe {
+            if some == V::LANES {
+                sums.store(to);
+            } else {
+                sums.store_first(to, some);
+            }
+        }
+    }
+}
