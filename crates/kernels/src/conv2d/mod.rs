@@ -15,6 +15,7 @@ mod packed;
 mod path;
 mod taps;
 mod weight;
+mod winograd;
 
 pub use bias::backward_bias;
 pub use geometry::{Conv2dConfig, output_shape};

@@ -4,7 +4,7 @@
 
 use super::geometry::Geometry;
 use super::taps::TapConv;
-use super::{direct, packed, weight};
+use super::{direct, packed, weight, winograd};
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::view::{TensorMut, TensorRef};
@@ -27,6 +27,10 @@ const SHORT: usize = 4;
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
 pub(super) unsafe fn taps<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    if std::env::var_os("W").is_some() && winograd::can_run(conv) {
+        unsafe { winograd::run(isa, conv) };
+        return;
+    }
     let direct = direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH;
     let run = if direct { direct::run } else { packed::run };
     // SAFETY: the caller's duty, passed on.

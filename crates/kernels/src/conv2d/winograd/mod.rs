@@ -1,0 +1,236 @@
+//! Winograd's minimal filtering, F(4x4, 3x3): 36 products for what takes 144 by the taps.
+//!
+//! The grid is cut into tiles of 4x4 places. The 6x6 inputs that a tile sees are transformed, and
+//! so is the 3x3 kernel of each pair of channels; then each of the 36 numbers of a transformed tile is
+//! multiplied and summed over channels on its own, which is 36 products of matrices, and the sums are
+//! transformed back (Lavin and Gray 2015; see `transform`).
+//!
+//! Lanes of a vector are tiles (see `lanes`), so transforms need no shuffles. Transformed weights are
+//! panels of A, made once; a job takes some vectors of tiles and transforms them straight into
+//! panels of B, which mostly stay in the second cache over everything that follows.
+
+mod lanes;
+mod transform;
+mod weight;
+
+use self::lanes::Lanes;
+use self::transform::{IN, OUT, PRODUCTS, TAPS, input_tile, output_tile};
+use self::weight::TransformWeight;
+use super::taps::TapConv;
+use crate::arch::{Isa, Kernel, MAX_LANES};
+use crate::element::Element;
+use crate::gemm::blocked::TileSize;
+use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};
+use crate::parallel::{self, MOVED, SharedMut};
+use crate::scratch;
+
+/// Elements between the panels of one product and the next, besides the panels: without them, all
+/// numbers of a tile would often be a power of two apart and land in the same few sets of the cache.
+const GAP: usize = MAX_LANES;
+
+/// Whether this path can run `conv`: 3x3 taps side by side, on images that lie batch-last or with
+/// contiguous rows.
+pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
+    let contiguous = |axis: usize| {
+        conv.source.strides[axis] == 1 && conv.target.strides[axis] == 1
+    };
+    if conv.taps.len() != TAPS * TAPS || conv.taps.width() != TAPS || conv.step != [1, 1] {
+        return false;
+    }
+    let (first, last) = (conv.taps.get(0).shift, conv.taps.get(TAPS * TAPS - 1).shift);
+    let side_by_side = (0..2).all(|axis| first[axis].abs_diff(last[axis]) == TAPS - 1);
+    side_by_side && (contiguous(0) || contiguous(3))
+}
+
+/// How far the first input that a tile sees is from its first place.
+#[inline(always)]
+fn origin<T>(conv: &TapConv<'_, T>) -> [isize; 2] {
+    let (first, last) = (conv.taps.get(0).shift, conv.taps.get(conv.taps.len() - 1).shift);
+    [first[0].min(last[0]), first[1].min(last[1])]
+}
+
+fn env(n: &str, d: usize) -> usize { std::env::var(n).ok().and_then(|x| x.parse().ok()).unwrap_or(d) }
+
+/// Runs `conv`, for which [`can_run`] holds.
+///
+/// # Safety
+///
+/// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
+/// places distinct and nobody else's.
+pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    let [mr, nr] = T::run(isa, TileSize);
+    let panels = conv.rows.div_ceil(mr);
+    let vectors = T::run(isa, Vectors(conv));
+    let panel_vectors = T::run(isa, VectorsOfPanel);
+    let job_vectors = env("WP", 1) * panel_vectors;
+    let block_rows = env("WR", 64).min(panels * mr);
+    let weight_product = panels * conv.channels * mr + GAP;
+    let job_panels = job_vectors / panel_vectors;
+    let source_product = job_panels * conv.channels * nr + GAP;
+    let sums_len = job_panels * block_rows * PRODUCTS * nr;
+    let operations = conv.rows * conv.channels * vectors * (nr / panel_vectors) * PRODUCTS;
+    scratch::with(PRODUCTS * weight_product, |weight: &mut [T]| {
+        let to = SharedMut::new(weight.as_mut_ptr());
+        parallel::for_each(panels, weight.len() * MOVED, |panel| {
+            // SAFETY: there is room for this panel of each product, and each job has its own.
+            let to = unsafe { to.get().add(panel * conv.channels * mr) };
+            T::run(isa, TransformWeight { conv, row: panel * mr, to, product: weight_product });
+        });
+        let weight = &*weight;
+        parallel::for_each(vectors.div_ceil(job_vectors), operations, |job| {
+            let first = job * job_vectors;
+            scratch::with(PRODUCTS * source_product + sums_len, |room: &mut [T]| {
+                let (source, sums) = room.split_at_mut(PRODUCTS * source_product);
+                let vectors = [first, job_vectors.min(vectors - first)];
+                T::run(
+                    isa,
+                    Job { conv, weight, weight_product, vectors, block_rows, source, source_product, sums },
+                );
+            });
+        });
+    });
+}
+
+/// Asks how many vectors the tiles of a sum are.
+struct Vectors<'a, 'b, T>(&'a TapConv<'b, T>);
+
+impl<T: Element> Kernel<T> for Vectors<'_, '_, T> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) -> usize {
+        Lanes::new(self.0).vectors::<V>()
+    }
+}
+
+struct VectorsOfPanel;
+
+impl<T: Element> Kernel<T> for VectorsOfPanel {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) -> usize {
+        V::NV
+    }
+}
+
+/// Some vectors of tiles, from the source to the target.
+struct Job<'a, 'b, T> {
+    conv: &'a TapConv<'b, T>,
+    /// `[products][panels][channels][MR]`
+    weight: &'a [T],
+    /// Elements from one product of the weight to the next.
+    weight_product: usize,
+    /// First vector, and how many.
+    vectors: [usize; 2],
+    /// Rows whose sums there is room for, whole panels.
+    block_rows: usize,
+    /// Room for transformed tiles, `[products][panels][channels][NR]`.
+    source: &'a mut [T],
+    /// Elements from one product of the source to the next.
+    source_product: usize,
+    /// Room for sums, `[panels][block_rows][products][NR]`.
+    sums: &'a mut [T],
+}
+
+impl<T: Element> Kernel<T> for Job<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(mut self) {
+        self.transform::<V>();
+        for row in (0..self.conv.rows).step_by(self.block_rows) {
+            let rows = self.block_rows.min(self.conv.rows - row);
+            self.multiply::<V>(row, rows);
+            self.finish::<V>(row, rows);
+        }
+    }
+}
+
+impl<T: Element> Job<'_, '_, T> {
+    /// Transforms all channels of the source.
+    #[inline(always)]
+    fn transform<V: Microkernel<Elem = T>>(&mut self) {
+        let [first, vectors] = self.vectors;
+        let (lanes, channels) = (Lanes::new(self.conv), self.conv.channels);
+        let mut staged = [T::ZERO; PRODUCTS * MAX_LANES];
+        for vector in 0..vectors {
+            let (panel, slot) = (vector / V::NV, vector % V::NV);
+            let tiles = lanes.vector::<V>(first + vector);
+            for channel in 0..channels {
+                let to = (panel * channels + channel) * V::NR + slot * V::LANES;
+                let to = self.source[to..][..(PRODUCTS - 1) * self.source_product + V::LANES].as_mut_ptr();
+                // SAFETY: the channel is the source's.
+                let (from, [height, width]) = unsafe { tiles.read::<V>(channel, &mut staged) };
+                input_tile(
+                    // SAFETY: `read` says where the inputs are.
+                    |[h, w]| unsafe { V::load(from.wrapping_add(h * height + w * width)) },
+                    // SAFETY: a slice that has room for the vector of each product.
+                    |[h, w], x: V| unsafe { x.store(to.add((h * IN + w) * self.source_product)) },
+                );
+            }
+        }
+    }
+
+    /// Sums the products of some rows over channels.
+    #[inline(always)]
+    fn multiply<V: Microkernel<Elem = T>>(&mut self, first: usize, rows: usize) {
+        let (channels, vectors) = (self.conv.channels, self.vectors[1]);
+        for product in 0..PRODUCTS {
+            for row in (0..rows).step_by(V::MR) {
+                let a = &self.weight[product * self.weight_product + (first + row) * channels..];
+                for panel in 0..vectors.div_ceil(V::NV) {
+                    let b = product * self.source_product + panel * channels * V::NR;
+                    let some = V::NV.min(vectors - panel * V::NV);
+                    let tile = Tile {
+                        a: a[..channels * V::MR].as_ptr(),
+                        b: self.source[b..][..channels * V::NR].as_ptr(),
+                        pairs: &[Pair { a: 0, b: 0 }],
+                        depth: channels,
+                        b_stride: V::NR,
+                        rows: V::MR.min(rows - row),
+                        vectors: some,
+                    };
+                    let to = (panel * self.block_rows + row) * PRODUCTS + product;
+                    let to = &mut self.sums[to * V::NR..][..((tile.rows - 1) * PRODUCTS + 1) * V::NR];
+                    let sums = Panel {
+                        c: to.as_mut_ptr(),
+                        row_stride: PRODUCTS * V::NR,
+                        place: Place::Contiguous(0),
+                        columns: some * V::LANES,
+                        beta: T::ZERO,
+                        bias: None,
+                    };
+                    // SAFETY: panels of A and B hold `channels` steps, and the slice has room for a
+                    // panel of each row.
+                    unsafe { V::tile(&tile, &sums) };
+                }
+            }
+        }
+    }
+
+    /// Transforms the sums of some rows back, into the target.
+    #[inline(always)]
+    fn finish<V: Microkernel<Elem = T>>(&mut self, first: usize, rows: usize) {
+        let lanes = Lanes::new(self.conv);
+        let mut outputs = [T::ZERO; OUT * OUT * MAX_LANES];
+        for vector in 0..self.vectors[1] {
+            let (panel, slot) = (vector / V::NV, vector % V::NV);
+            let tiles = lanes.vector::<V>(self.vectors[0] + vector);
+            for row in 0..rows {
+                let from = (panel * self.block_rows + row) * PRODUCTS * V::NR + slot * V::LANES;
+                let from = self.sums[from..][..(PRODUCTS - 1) * V::NR + V::LANES].as_ptr();
+                let bias = V::splat(self.conv.bias.map_or(T::ZERO, |bias| bias[first + row]));
+                output_tile(
+                    // SAFETY: a slice that holds the vector of each product.
+                    |[h, w]| unsafe { V::load(from.add((h * IN + w) * V::NR)) },
+                    |[h, w], x: V| {
+                        x.add(bias).write_to(&mut outputs[(h * OUT + w) * V::LANES..]);
+                    },
+                );
+                // SAFETY: the row is the target's, and these tiles are this job's alone.
+                unsafe { tiles.write::<V>(first + row, &mut outputs) };
+            }
+        }
+    }
+}
