@@ -43,9 +43,8 @@ impl F32x16 {
     /// Eight lanes from `first` on, of `self` and of `b` in turn.
     #[inline(always)]
     fn zip_from(self, b: Self, first: i32) -> Self {
-        let step = intrinsic!(_mm512_setr_epi32(
-            0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-        ));
+        let step =
+            intrinsic!(_mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
         let index = intrinsic!(_mm512_add_epi32(step, _mm512_set1_epi32(first)));
         Self(intrinsic!(_mm512_permutex2var_ps(self.0, index, b.0)))
     }

@@ -7,6 +7,7 @@ use super::taps::TapConv;
 use super::{direct, packed, weight, winograd};
 use crate::arch::Isa;
 use crate::element::Element;
+use crate::settings::Winograd;
 use crate::view::{TensorMut, TensorRef};
 
 /// Steps of the sum up to which the direct path is the faster one: beyond, what a tile reads of the
@@ -26,8 +27,14 @@ const SHORT: usize = 4;
 ///
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
-pub(super) unsafe fn taps<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
-    if std::env::var_os("W").is_some() && winograd::can_run(conv) {
+pub(super) unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, conv: &TapConv<'_, T>) {
+    let by_tiles = match setting {
+        Winograd::Auto => size_of::<T>() == size_of::<f32>() && winograd_pays(conv),
+        Winograd::Off => false,
+        Winograd::Always => true,
+    };
+    if by_tiles && winograd::can_run(conv) {
+        // SAFETY: the caller's duty, passed on.
         unsafe { winograd::run(isa, conv) };
         return;
     }
@@ -35,6 +42,11 @@ pub(super) unsafe fn taps<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     let run = if direct { direct::run } else { packed::run };
     // SAFETY: the caller's duty, passed on.
     unsafe { run(isa, conv) };
+}
+
+/// Whether Winograd's method is the faster one, where it can run.
+fn winograd_pays<T>(conv: &TapConv<'_, T>) -> bool {
+    conv.channels >= 16 && conv.rows >= 16
 }
 
 /// Computes the gradient of the weight.

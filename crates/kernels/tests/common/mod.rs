@@ -65,3 +65,27 @@ pub(crate) fn assert_thread_independent<R: PartialEq + Send>(run: impl Fn() -> R
         }
     });
 }
+
+/// How images lie in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Format {
+    Contiguous,
+    ChannelsLast,
+    BatchLast,
+    /// Batch-last, with a gap behind each row.
+    Gapped,
+}
+
+pub(crate) const FORMATS: [Format; 4] =
+    [Format::Contiguous, Format::ChannelsLast, Format::BatchLast, Format::Gapped];
+
+/// Strides, and how many elements they need.
+pub(crate) fn layout([n, c, h, w]: [usize; 4], format: Format) -> ([usize; 4], usize) {
+    let strides = match format {
+        Format::Contiguous => [c * h * w, h * w, w, 1],
+        Format::ChannelsLast => [h * w * c, 1, w * c, c],
+        Format::BatchLast => [1, h * w * n, w * n, n],
+        Format::Gapped => [1, h * w * (n + 3), w * (n + 3), n + 3],
+    };
+    (strides.map(|stride| stride.max(1)), c * h * w * (n + 3))
+}

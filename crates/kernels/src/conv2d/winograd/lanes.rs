@@ -109,9 +109,8 @@ impl<T: Element> TileVector<'_, '_, T> {
         let (run, origin) = (&self.runs[0], super::origin(self.conv));
         let from = from.wrapping_add(run.image);
         let at = [0, 1].map(|axis| run.place[axis] as isize + origin[axis]);
-        let inside = (0..2).all(|axis| {
-            at[axis] >= 0 && at[axis] as usize + IN <= source.size[axis]
-        });
+        let inside =
+            (0..2).all(|axis| at[axis] >= 0 && at[axis] as usize + IN <= source.size[axis]);
         if inside && run.len == V::LANES {
             let [h, w] = at.map(|at| at as usize);
             return (from.wrapping_add(h * height + w * width), [height, width]);
@@ -156,21 +155,14 @@ impl<T: Element> TileVector<'_, '_, T> {
                 let offset = run.image * source.strides[0] + y as usize * source.strides[2];
                 from.wrapping_add(offset)
             });
-            // The inputs that every fourth lane from this column on sees.
-            let columns = |first: usize| {
-                let mut vectors = [V::splat(T::ZERO); OUT];
-                if let Some(row) = row {
-                    for (k, vector) in vectors.iter_mut().enumerate() {
-                        let x = at[1] + (first + k * V::LANES) as isize;
-                        let lane = |end: isize| (end - x).clamp(0, V::LANES as isize) as usize;
-                        let some = lane(0)..lane(source.size[1] as isize);
-                        // SAFETY: these lanes are inside the row, which is contiguous.
-                        *vector = unsafe { V::load_range(row.wrapping_offset(x), some) };
-                    }
-                }
-                V::deinterleave(vectors)
+            let width = source.size[1];
+            // SAFETY: a row of the source is at `row`.
+            let ([a, b, c, d], [e, f, ..]) = unsafe {
+                (
+                    every_fourth::<V>(row, at[1], width),
+                    every_fourth::<V>(row, at[1] + OUT as isize, width),
+                )
             };
-            let ([a, b, c, d], [e, f, ..]) = (columns(0), columns(OUT));
             for (w, x) in [a, b, c, d, e, f].into_iter().enumerate() {
                 let to = &mut staged[(h * IN + w) * V::LANES + run.lane..][..run.len];
                 // SAFETY: the slice has room.
@@ -211,7 +203,9 @@ impl<T: Element> TileVector<'_, '_, T> {
             for (vector, lanes) in vectors.iter_mut().zip(line.chunks_exact(V::LANES)) {
                 *vector = V::from_slice(lanes);
             }
-            for (vector, lanes) in V::interleave(vectors).into_iter().zip(line.chunks_exact_mut(V::LANES)) {
+            for (vector, lanes) in
+                V::interleave(vectors).into_iter().zip(line.chunks_exact_mut(V::LANES))
+            {
                 vector.write_to(lanes);
             }
         }
@@ -231,4 +225,29 @@ impl<T: Element> TileVector<'_, '_, T> {
             }
         }
     }
+}
+
+/// Every fourth number of a row from `first` on, from `first + 1` on, and so forth, with zeros for what
+/// is outside.
+///
+/// # Safety
+///
+/// If there is a row it must be valid for reading `width` numbers.
+#[inline(always)]
+unsafe fn every_fourth<V: Vector>(
+    row: Option<*const V::Elem>,
+    first: isize,
+    width: usize,
+) -> [V; OUT] {
+    let mut vectors = [V::splat(V::Elem::ZERO); OUT];
+    if let Some(row) = row {
+        for (k, vector) in vectors.iter_mut().enumerate() {
+            let x = first + (k * V::LANES) as isize;
+            let start = (-x).clamp(0, V::LANES as isize) as usize;
+            let end = (width as isize - x).clamp(0, V::LANES as isize) as usize;
+            // SAFETY: these lanes are inside the row.
+            *vector = unsafe { V::load_range(row.wrapping_offset(x), start..end) };
+        }
+    }
+    V::deinterleave(vectors)
 }

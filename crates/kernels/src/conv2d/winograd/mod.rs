@@ -19,7 +19,6 @@ use self::weight::TransformWeight;
 use super::taps::TapConv;
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
-use crate::gemm::blocked::TileSize;
 use crate::gemm::{Microkernel, Pair, Panel, Place, Tile};
 use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
@@ -28,12 +27,20 @@ use crate::scratch;
 /// numbers of a tile would often be a power of two apart and land in the same few sets of the cache.
 const GAP: usize = MAX_LANES;
 
+/// Jobs to aim for, so that no thread waits long for the last one.
+const JOBS: usize = 16;
+/// Rows of a job.
+const ROWS: usize = 256;
+/// The same where there are few tiles. Fewer rows, and the transform of their tiles would show.
+const FEW_ROWS: usize = 128;
+/// Weights beyond which a job takes `LARGE_PANELS` of tiles: transformed, these are 18 MiB.
+const LARGE: usize = 1 << 17;
+const LARGE_PANELS: usize = 3;
+
 /// Whether this path can run `conv`: 3x3 taps side by side, on images that lie batch-last or with
 /// contiguous rows.
 pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
-    let contiguous = |axis: usize| {
-        conv.source.strides[axis] == 1 && conv.target.strides[axis] == 1
-    };
+    let contiguous = |axis: usize| conv.source.strides[axis] == 1 && conv.target.strides[axis] == 1;
     if conv.taps.len() != TAPS * TAPS || conv.taps.width() != TAPS || conv.step != [1, 1] {
         return false;
     }
@@ -49,7 +56,24 @@ fn origin<T>(conv: &TapConv<'_, T>) -> [isize; 2] {
     [first[0].min(last[0]), first[1].min(last[1])]
 }
 
-fn env(n: &str, d: usize) -> usize { std::env::var(n).ok().and_then(|x| x.parse().ok()).unwrap_or(d) }
+/// How the work is cut into jobs: some vectors of tiles, by some rows. Each job transforms its tiles
+/// for itself.
+struct Cut {
+    vectors: usize,
+    rows: usize,
+}
+
+impl Cut {
+    /// One panel of tiles, for the transformed inputs of 64 channels are 432 KiB then. Only the largest
+    /// weights pay for more: all of them pass by for each job, from beyond the last cache.
+    fn new<T>(conv: &TapConv<'_, T>, vectors: usize, [mr, _, panel_vectors]: [usize; 3]) -> Self {
+        let panels = if conv.rows * conv.channels > LARGE { LARGE_PANELS } else { 1 };
+        let vectors_of_job = panels * panel_vectors;
+        let few = vectors.div_ceil(vectors_of_job) < JOBS;
+        let rows = if few { FEW_ROWS } else { ROWS };
+        Self { vectors: vectors_of_job, rows: rows.min(conv.rows).next_multiple_of(mr) }
+    }
+}
 
 /// Runs `conv`, for which [`can_run`] holds.
 ///
@@ -58,59 +82,54 @@ fn env(n: &str, d: usize) -> usize { std::env::var(n).ok().and_then(|x| x.parse(
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
 pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
-    let [mr, nr] = T::run(isa, TileSize);
-    let panels = conv.rows.div_ceil(mr);
-    let vectors = T::run(isa, Vectors(conv));
-    let panel_vectors = T::run(isa, VectorsOfPanel);
-    let job_vectors = env("WP", 1) * panel_vectors;
-    let block_rows = env("WR", 64).min(panels * mr);
-    let weight_product = panels * conv.channels * mr + GAP;
-    let job_panels = job_vectors / panel_vectors;
-    let source_product = job_panels * conv.channels * nr + GAP;
-    let sums_len = job_panels * block_rows * PRODUCTS * nr;
-    let operations = conv.rows * conv.channels * vectors * (nr / panel_vectors) * PRODUCTS;
+    let (vectors, size @ [mr, nr, panel_vectors]) = T::run(isa, Sizes(conv));
+    let cut = Cut::new(conv, vectors, size);
+    let row_panels = conv.rows.div_ceil(mr);
+    let weight_product = row_panels * conv.channels * mr + GAP;
+    let panels = cut.vectors / panel_vectors;
+    let source_product = panels * conv.channels * nr + GAP;
+    let sums_len = panels * cut.rows * PRODUCTS * nr;
+    let row_jobs = conv.rows.div_ceil(cut.rows);
+    let jobs = vectors.div_ceil(cut.vectors) * row_jobs;
+    let operations = conv.rows * conv.channels * vectors.div_ceil(panel_vectors) * nr * PRODUCTS;
     scratch::with(PRODUCTS * weight_product, |weight: &mut [T]| {
         let to = SharedMut::new(weight.as_mut_ptr());
-        parallel::for_each(panels, weight.len() * MOVED, |panel| {
+        parallel::for_each(row_panels, weight.len() * MOVED, |panel| {
             // SAFETY: there is room for this panel of each product, and each job has its own.
             let to = unsafe { to.get().add(panel * conv.channels * mr) };
             T::run(isa, TransformWeight { conv, row: panel * mr, to, product: weight_product });
         });
         let weight = &*weight;
-        parallel::for_each(vectors.div_ceil(job_vectors), operations, |job| {
-            let first = job * job_vectors;
+        parallel::for_each(jobs, operations, |job| {
+            let (vector, row) = (job / row_jobs * cut.vectors, job % row_jobs * cut.rows);
             scratch::with(PRODUCTS * source_product + sums_len, |room: &mut [T]| {
                 let (source, sums) = room.split_at_mut(PRODUCTS * source_product);
-                let vectors = [first, job_vectors.min(vectors - first)];
-                T::run(
-                    isa,
-                    Job { conv, weight, weight_product, vectors, block_rows, source, source_product, sums },
-                );
+                let job = Job {
+                    conv,
+                    weight,
+                    weight_product,
+                    vectors: [vector, cut.vectors.min(vectors - vector)],
+                    rows: [row, cut.rows.min(conv.rows - row)],
+                    source,
+                    source_product,
+                    sums,
+                };
+                T::run(isa, job);
             });
         });
     });
 }
 
-/// Asks how many vectors the tiles of a sum are.
-struct Vectors<'a, 'b, T>(&'a TapConv<'b, T>);
+/// Asks an instruction set how many vectors the tiles are, and for rows, columns and vectors of its
+/// microkernel.
+struct Sizes<'a, 'b, T>(&'a TapConv<'b, T>);
 
-impl<T: Element> Kernel<T> for Vectors<'_, '_, T> {
-    type Output = usize;
-
-    #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) -> usize {
-        Lanes::new(self.0).vectors::<V>()
-    }
-}
-
-struct VectorsOfPanel;
-
-impl<T: Element> Kernel<T> for VectorsOfPanel {
-    type Output = usize;
+impl<T: Element> Kernel<T> for Sizes<'_, '_, T> {
+    type Output = (usize, [usize; 3]);
 
     #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) -> usize {
-        V::NV
+    fn run<V: Microkernel<Elem = T>>(self) -> (usize, [usize; 3]) {
+        (Lanes::new(self.0).vectors::<V>(), [V::MR, V::NR, V::NV])
     }
 }
 
@@ -123,13 +142,13 @@ struct Job<'a, 'b, T> {
     weight_product: usize,
     /// First vector, and how many.
     vectors: [usize; 2],
-    /// Rows whose sums there is room for, whole panels.
-    block_rows: usize,
+    /// First row, and how many.
+    rows: [usize; 2],
     /// Room for transformed tiles, `[products][panels][channels][NR]`.
     source: &'a mut [T],
     /// Elements from one product of the source to the next.
     source_product: usize,
-    /// Room for sums, `[panels][block_rows][products][NR]`.
+    /// Room for sums, `[panels][rows][products][NR]`.
     sums: &'a mut [T],
 }
 
@@ -139,11 +158,8 @@ impl<T: Element> Kernel<T> for Job<'_, '_, T> {
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
         self.transform::<V>();
-        for row in (0..self.conv.rows).step_by(self.block_rows) {
-            let rows = self.block_rows.min(self.conv.rows - row);
-            self.multiply::<V>(row, rows);
-            self.finish::<V>(row, rows);
-        }
+        self.multiply::<V>();
+        self.finish::<V>();
     }
 }
 
@@ -159,7 +175,8 @@ impl<T: Element> Job<'_, '_, T> {
             let tiles = lanes.vector::<V>(first + vector);
             for channel in 0..channels {
                 let to = (panel * channels + channel) * V::NR + slot * V::LANES;
-                let to = self.source[to..][..(PRODUCTS - 1) * self.source_product + V::LANES].as_mut_ptr();
+                let to = self.source[to..][..(PRODUCTS - 1) * self.source_product + V::LANES]
+                    .as_mut_ptr();
                 // SAFETY: the channel is the source's.
                 let (from, [height, width]) = unsafe { tiles.read::<V>(channel, &mut staged) };
                 input_tile(
@@ -172,10 +189,11 @@ impl<T: Element> Job<'_, '_, T> {
         }
     }
 
-    /// Sums the products of some rows over channels.
+    /// Sums the products over channels.
     #[inline(always)]
-    fn multiply<V: Microkernel<Elem = T>>(&mut self, first: usize, rows: usize) {
-        let (channels, vectors) = (self.conv.channels, self.vectors[1]);
+    fn multiply<V: Microkernel<Elem = T>>(&mut self) {
+        let (channels, [first, rows]) = (self.conv.channels, self.rows);
+        let vectors = self.vectors[1];
         for product in 0..PRODUCTS {
             for row in (0..rows).step_by(V::MR) {
                 let a = &self.weight[product * self.weight_product + (first + row) * channels..];
@@ -191,8 +209,9 @@ impl<T: Element> Job<'_, '_, T> {
                         rows: V::MR.min(rows - row),
                         vectors: some,
                     };
-                    let to = (panel * self.block_rows + row) * PRODUCTS + product;
-                    let to = &mut self.sums[to * V::NR..][..((tile.rows - 1) * PRODUCTS + 1) * V::NR];
+                    let to = (panel * rows + row) * PRODUCTS + product;
+                    let to =
+                        &mut self.sums[to * V::NR..][..((tile.rows - 1) * PRODUCTS + 1) * V::NR];
                     let sums = Panel {
                         c: to.as_mut_ptr(),
                         row_stride: PRODUCTS * V::NR,
@@ -209,16 +228,17 @@ impl<T: Element> Job<'_, '_, T> {
         }
     }
 
-    /// Transforms the sums of some rows back, into the target.
+    /// Transforms the sums back, into the target.
     #[inline(always)]
-    fn finish<V: Microkernel<Elem = T>>(&mut self, first: usize, rows: usize) {
+    fn finish<V: Microkernel<Elem = T>>(&mut self) {
+        let [first, rows] = self.rows;
         let lanes = Lanes::new(self.conv);
         let mut outputs = [T::ZERO; OUT * OUT * MAX_LANES];
         for vector in 0..self.vectors[1] {
             let (panel, slot) = (vector / V::NV, vector % V::NV);
             let tiles = lanes.vector::<V>(self.vectors[0] + vector);
             for row in 0..rows {
-                let from = (panel * self.block_rows + row) * PRODUCTS * V::NR + slot * V::LANES;
+                let from = (panel * rows + row) * PRODUCTS * V::NR + slot * V::LANES;
                 let from = self.sums[from..][..(PRODUCTS - 1) * V::NR + V::LANES].as_ptr();
                 let bias = V::splat(self.conv.bias.map_or(T::ZERO, |bias| bias[first + row]));
                 output_tile(

@@ -33,8 +33,7 @@ fn constant<V: Vector>(x: f64) -> V {
 fn input<V: Vector>(d: [V; IN]) -> [V; IN] {
     let (a, b) = (constant::<V>(A), constant::<V>(B));
     let (minus_a2, minus_b2) = (constant::<V>(-A * A), constant::<V>(-B * B));
-    let (product, minus_sum) =
-        (constant::<V>(A * A * B * B), constant::<V>(-(A * A + B * B)));
+    let (product, minus_sum) = (constant::<V>(A * A * B * B), constant::<V>(-(A * A + B * B)));
     let (even_a, odd_a) = (minus_b2.mul_add(d[2], d[4]), minus_b2.mul_add(d[1], d[3]).mul(a));
     let (even_b, odd_b) = (minus_a2.mul_add(d[2], d[4]), minus_a2.mul_add(d[1], d[3]).mul(b));
     [
@@ -66,7 +65,8 @@ fn output<V: Vector>(m: [V; IN]) -> [V; OUT] {
 fn kernel<V: Vector>(g: [V; TAPS]) -> [V; IN] {
     let (a2, b2) = (A * A, B * B);
     let at = |scale: f64, point: f64| {
-        let even = constant::<V>(scale * point * point).mul_add(g[2], constant::<V>(scale).mul(g[0]));
+        let even =
+            constant::<V>(scale * point * point).mul_add(g[2], constant::<V>(scale).mul(g[0]));
         let odd = constant::<V>(scale * point).mul(g[1]);
         [even.add(odd), even.sub(odd)]
     };
