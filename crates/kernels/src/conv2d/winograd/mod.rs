@@ -14,7 +14,8 @@ mod transform;
 mod weight;
 
 use self::lanes::Lanes;
-use self::transform::{IN, OUT, PRODUCTS, TAPS, input_tile, output_tile};
+pub(super) use self::transform::OUT;
+use self::transform::{IN, PRODUCTS, TAPS, input_tile, output_tile};
 use self::weight::TransformWeight;
 use super::taps::TapConv;
 use crate::arch::{Isa, Kernel, MAX_LANES};
@@ -33,9 +34,12 @@ const JOBS: usize = 16;
 const ROWS: usize = 256;
 /// The same where there are few tiles. Fewer rows, and the transform of their tiles would show.
 const FEW_ROWS: usize = 128;
-/// Weights beyond which a job takes `LARGE_PANELS` of tiles: transformed, these are 18 MiB.
+/// Tiles of a job: the transformed inputs of 64 channels are 432 KiB then.
+const TILES: usize = 48;
+/// Weights, which are 18 MiB when transformed, beyond which a job takes more tiles: all weights pass by
+/// for each job, from beyond the last cache.
 const LARGE: usize = 1 << 17;
-const LARGE_PANELS: usize = 3;
+const LARGE_TILES: usize = 144;
 
 /// Whether this path can run `conv`: 3x3 taps side by side, on images that lie batch-last or with
 /// contiguous rows.
@@ -56,19 +60,17 @@ fn origin<T>(conv: &TapConv<'_, T>) -> [isize; 2] {
     [first[0].min(last[0]), first[1].min(last[1])]
 }
 
-/// How the work is cut into jobs: some vectors of tiles, by some rows. Each job transforms its tiles
-/// for itself.
+/// How the work is cut into jobs: some vectors of tiles, whole panels, by some rows. Each job
+/// transforms its tiles for itself.
 struct Cut {
     vectors: usize,
     rows: usize,
 }
 
 impl Cut {
-    /// One panel of tiles, for the transformed inputs of 64 channels are 432 KiB then. Only the largest
-    /// weights pay for more: all of them pass by for each job, from beyond the last cache.
-    fn new<T>(conv: &TapConv<'_, T>, vectors: usize, [mr, _, panel_vectors]: [usize; 3]) -> Self {
-        let panels = if conv.rows * conv.channels > LARGE { LARGE_PANELS } else { 1 };
-        let vectors_of_job = panels * panel_vectors;
+    fn new<T>(conv: &TapConv<'_, T>, vectors: usize, [mr, nr, panel_vectors]: [usize; 3]) -> Self {
+        let tiles = if conv.rows * conv.channels > LARGE { LARGE_TILES } else { TILES };
+        let vectors_of_job = tiles.div_ceil(nr) * panel_vectors;
         let few = vectors.div_ceil(vectors_of_job) < JOBS;
         let rows = if few { FEW_ROWS } else { ROWS };
         Self { vectors: vectors_of_job, rows: rows.min(conv.rows).next_multiple_of(mr) }

@@ -13,7 +13,7 @@ use crate::arch::Vector;
 use crate::element::Element;
 
 /// Outputs of a tile along an axis.
-pub(super) const OUT: usize = 4;
+pub(in super::super) const OUT: usize = 4;
 /// Inputs that a tile sees along an axis, and products.
 pub(super) const IN: usize = 6;
 /// Taps along an axis.
