@@ -26,12 +26,14 @@ pub mod pool;
 pub mod reduce;
 pub mod reference;
 mod scratch;
+pub mod settings;
 pub mod softmax;
 mod view;
 
 pub use arch::Isa;
 pub use element::Element;
 pub use error::{Result, ShapeError};
+pub use settings::Winograd;
 pub use view::{MatMut, MatRef, TensorMut, TensorRef};
 
 #[cfg(doctest)]

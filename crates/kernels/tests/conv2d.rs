@@ -1,12 +1,13 @@
 //! Convolution and its gradients, on every instruction set and in every memory format, against the
-//! naive loops. Data are small integers: all sums are exact, so results must agree to the bit.
+//! naive loops. Data are small integers: all sums are exact, so results must agree to the bit (but
+//! by Winograd's method, which has tests of its own).
 
 mod common;
 
-use common::each_isa;
+use common::{FORMATS, Format, each_isa, layout};
 use proptest::prelude::*;
 use topedge_kernels::conv2d::{self, Conv2dConfig, output_shape};
-use topedge_kernels::{Element, Isa, MatMut, MatRef, TensorMut, TensorRef, reference};
+use topedge_kernels::{Element, Isa, MatMut, MatRef, TensorMut, TensorRef, Winograd, reference};
 
 fn integers<T: Element>(len: usize, seed: u32) -> Vec<T> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
@@ -16,42 +17,6 @@ fn integers<T: Element>(len: usize, seed: u32) -> Vec<T> {
             T::from_f64(f64::from((state >> 29) as i8 - 4))
         })
         .collect()
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Format {
-    Contiguous,
-    ChannelsLast,
-    BatchLast,
-    /// Batch-last, with a gap behind each row.
-    GappedBatchLast,
-    /// Channels-last, with a gap behind each place, row and image.
-    GappedChannelsLast,
-}
-
-const FORMATS: [Format; 5] = [
-    Format::Contiguous,
-    Format::ChannelsLast,
-    Format::BatchLast,
-    Format::GappedBatchLast,
-    Format::GappedChannelsLast,
-];
-
-/// Strides, and how many elements they need.
-fn layout([n, c, h, w]: [usize; 4], format: Format) -> ([usize; 4], usize) {
-    let strides = match format {
-        Format::Contiguous => [c * h * w, h * w, w, 1],
-        Format::ChannelsLast => [h * w * c, 1, w * c, c],
-        Format::BatchLast => [1, h * w * n, w * n, n],
-        Format::GappedBatchLast => [1, h * w * (n + 3), w * (n + 3), n + 3],
-        Format::GappedChannelsLast => {
-            let row = w * (c + 2) + 3;
-            [h * row + 5, 1, row, c + 2]
-        }
-    };
-    let batch_last = c * h * w * (n + 3);
-    let channels_last = n * (h * (w * (c + 2) + 3) + 5);
-    (strides.map(|stride| stride.max(1)), batch_last.max(channels_last))
 }
 
 #[derive(Debug, Clone)]
@@ -101,7 +66,7 @@ fn check<T: Element>(case: &Case) {
     let expected = outputs(true);
     each_isa(|isa| {
         for ((got, expected), what) in
-            outputs(false).iter().zip(&expected).zip(["y", "dx", "dw", "db"])
+            Winograd::Off.with(|| outputs(false)).iter().zip(&expected).zip(["y", "dx", "dw", "db"])
         {
             assert!(got == expected, "{what} differs on {} in {case:?}", isa.name());
         }

@@ -1,6 +1,7 @@
 //! AVX2 with FMA: eight `f32` lanes, sixteen registers.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::{Kernel, Vector};
 use crate::gemm::microkernel;
@@ -26,6 +27,32 @@ macro_rules! intrinsic {
         // SAFETY: called from within `run`, on a machine that has the set.
         unsafe { $call }
     };
+}
+
+impl F32x8 {
+    /// The lower halves of both, and the upper ones.
+    #[inline(always)]
+    fn halves(self, b: Self) -> [Self; 2] {
+        [
+            Self(intrinsic!(_mm256_permute2f128_ps::<0x20>(self.0, b.0))),
+            Self(intrinsic!(_mm256_permute2f128_ps::<0x31>(self.0, b.0))),
+        ]
+    }
+}
+
+/// Transposes four by four numbers in each half.
+#[inline(always)]
+fn transpose([a, b, c, d]: [F32x8; 4]) -> [F32x8; 4] {
+    let (ab_low, ab_high) =
+        (intrinsic!(_mm256_unpacklo_ps(a.0, b.0)), intrinsic!(_mm256_unpackhi_ps(a.0, b.0)));
+    let (cd_low, cd_high) =
+        (intrinsic!(_mm256_unpacklo_ps(c.0, d.0)), intrinsic!(_mm256_unpackhi_ps(c.0, d.0)));
+    [
+        F32x8(intrinsic!(_mm256_shuffle_ps::<0x44>(ab_low, cd_low))),
+        F32x8(intrinsic!(_mm256_shuffle_ps::<0xEE>(ab_low, cd_low))),
+        F32x8(intrinsic!(_mm256_shuffle_ps::<0x44>(ab_high, cd_high))),
+        F32x8(intrinsic!(_mm256_shuffle_ps::<0xEE>(ab_high, cd_high))),
+    ]
 }
 
 /// A mask of the first `len` lanes.
@@ -61,6 +88,26 @@ impl Vector for F32x8 {
     unsafe fn store_first(self, p: *mut f32, len: usize) {
         // SAFETY: as above.
         unsafe { _mm256_maskstore_ps(p, first(len), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_range(p: *const f32, lanes: Range<usize>) -> Self {
+        let mask = intrinsic!(_mm256_andnot_si256(first(lanes.start), first(lanes.end)));
+        // SAFETY: the lanes of the mask are the caller's duty; the others are not touched.
+        Self(unsafe { _mm256_maskload_ps(p, mask) })
+    }
+
+    #[inline(always)]
+    fn deinterleave([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+        let ([first, second], [third, fourth]) = (a.halves(c), b.halves(d));
+        transpose([first, second, third, fourth])
+    }
+
+    #[inline(always)]
+    fn interleave(vectors: [Self; 4]) -> [Self; 4] {
+        let [first, second, third, fourth] = transpose(vectors);
+        let ([a, c], [b, d]) = (first.halves(second), third.halves(fourth));
+        [a, b, c, d]
     }
 
     #[inline(always)]

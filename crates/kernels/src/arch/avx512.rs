@@ -1,6 +1,7 @@
 //! AVX-512F: sixteen `f32` lanes, thirty-two registers.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::{Kernel, Vector};
 use crate::gemm::microkernel;
@@ -26,6 +27,27 @@ macro_rules! intrinsic {
         // SAFETY: called from within `run`, on a machine that has the set.
         unsafe { $call }
     };
+}
+
+impl F32x16 {
+    /// Every other lane from `first` on, of `self` and then of `b`.
+    #[inline(always)]
+    fn every_other(self, b: Self, first: i32) -> Self {
+        let step = intrinsic!(_mm512_setr_epi32(
+            0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+        ));
+        let index = intrinsic!(_mm512_add_epi32(step, _mm512_set1_epi32(first)));
+        Self(intrinsic!(_mm512_permutex2var_ps(self.0, index, b.0)))
+    }
+
+    /// Eight lanes from `first` on, of `self` and of `b` in turn.
+    #[inline(always)]
+    fn zip_from(self, b: Self, first: i32) -> Self {
+        let step =
+            intrinsic!(_mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+        let index = intrinsic!(_mm512_add_epi32(step, _mm512_set1_epi32(first)));
+        Self(intrinsic!(_mm512_permutex2var_ps(self.0, index, b.0)))
+    }
 }
 
 impl Vector for F32x16 {
@@ -56,6 +78,30 @@ impl Vector for F32x16 {
         let mask = ((1u32 << len) - 1) as __mmask16;
         // SAFETY: the lanes of the mask are the caller's duty; the others are not touched.
         unsafe { _mm512_mask_storeu_ps(p, mask, self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_range(p: *const f32, lanes: Range<usize>) -> Self {
+        let mask = ((1u32 << lanes.end) - (1u32 << lanes.start)) as __mmask16;
+        // SAFETY: the lanes of the mask are the caller's duty; the others are not touched.
+        Self(unsafe { _mm512_maskz_loadu_ps(mask, p) })
+    }
+
+    #[inline(always)]
+    fn deinterleave([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+        let halves = |x: Self, y: Self| [x.every_other(y, 0), x.every_other(y, 1)];
+        let ([even_low, odd_low], [even_high, odd_high]) = (halves(a, b), halves(c, d));
+        let ([first, third], [second, fourth]) =
+            (halves(even_low, even_high), halves(odd_low, odd_high));
+        [first, second, third, fourth]
+    }
+
+    #[inline(always)]
+    fn interleave([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+        let zip = |x: Self, y: Self| [x.zip_from(y, 0), x.zip_from(y, 8)];
+        let ([even_low, even_high], [odd_low, odd_high]) = (zip(a, c), zip(b, d));
+        let ([first, second], [third, fourth]) = (zip(even_low, odd_low), zip(even_high, odd_high));
+        [first, second, third, fourth]
     }
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! What a vector of an instruction set can do, and how a kernel is handed to one.
 
+use std::ops::Range;
+
 use crate::element::Element;
 
 /// The most lanes of any instruction set: the size of buffers on the stack.
@@ -68,6 +70,51 @@ pub(crate) trait Vector: Copy {
             // SAFETY: the caller's duty.
             unsafe { *p.add(i) = lane };
         }
+    }
+
+    /// The elements of `lanes` from `p` on, each in its lane, with zeros in the others.
+    ///
+    /// # Safety
+    ///
+    /// `p + i` must be valid for reading for each `i` of `lanes`; `p` itself may be anywhere.
+    #[inline(always)]
+    unsafe fn load_range(p: *const Self::Elem, lanes: Range<usize>) -> Self {
+        let mut x = [Self::Elem::ZERO; MAX_LANES];
+        for (i, x) in (lanes.start..).zip(&mut x[lanes]) {
+            // SAFETY: the caller's duty.
+            *x = unsafe { *p.wrapping_add(i) };
+        }
+        Self::from_slice(&x)
+    }
+
+    /// Deals out the lanes, one behind the other, in turn: vector `i` gets numbers `i`, `i + 4`, ...
+    #[inline(always)]
+    fn deinterleave(vectors: [Self; 4]) -> [Self; 4] {
+        let mut numbers = [Self::Elem::ZERO; 4 * MAX_LANES];
+        for (vector, to) in vectors.into_iter().zip(numbers.chunks_exact_mut(Self::LANES)) {
+            vector.write_to(to);
+        }
+        std::array::from_fn(|i| {
+            let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+            for (lane, &x) in lanes[..Self::LANES].iter_mut().zip(numbers[i..].iter().step_by(4)) {
+                *lane = x;
+            }
+            Self::from_slice(&lanes)
+        })
+    }
+
+    /// The inverse of [`deinterleave`](Self::deinterleave): lane 0 of each, then lane 1 of each, ...
+    #[inline(always)]
+    fn interleave(vectors: [Self; 4]) -> [Self; 4] {
+        let mut numbers = [Self::Elem::ZERO; 4 * MAX_LANES];
+        for (i, vector) in vectors.into_iter().enumerate() {
+            let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+            vector.write_to(&mut lanes);
+            for (&lane, x) in lanes[..Self::LANES].iter().zip(numbers[i..].iter_mut().step_by(4)) {
+                *x = lane;
+            }
+        }
+        std::array::from_fn(|i| Self::from_slice(&numbers[i * Self::LANES..]))
     }
 
     fn add(self, b: Self) -> Self;

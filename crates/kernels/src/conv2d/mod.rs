@@ -17,6 +17,7 @@ mod packed;
 mod path;
 mod taps;
 mod weight;
+mod winograd;
 
 pub use bias::backward_bias;
 pub use fused::{ChannelNorm, Epilogue, FusedConv2d};
@@ -28,6 +29,7 @@ pub use matrix::ConvMatrix;
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::error::{Result, check_len};
+use crate::settings::Winograd;
 use crate::view::{TensorMut, TensorRef};
 
 /// Sets `y` to the convolution of `x` with `weight`, plus `bias[channel]`.
@@ -69,9 +71,11 @@ pub fn forward<T: Element>(
     if y.shape().contains(&0) {
         return Ok(());
     }
-    let isa = Isa::current();
+    let (isa, winograd) = (Isa::current(), Winograd::current());
     // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
-    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe { path::taps(isa, conv) });
+    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe {
+        path::taps(isa, winograd, conv)
+    });
     Ok(())
 }
 
@@ -92,9 +96,11 @@ pub fn backward_input<T: Element>(
     if dx.shape().contains(&0) {
         return Ok(());
     }
-    let isa = Isa::current();
+    let (isa, winograd) = (Isa::current(), Winograd::current());
     // SAFETY: the views hold the shapes that the geometry was made of, and `dx` is ours alone.
-    taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe { path::taps(isa, conv) });
+    taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe {
+        path::taps(isa, winograd, conv)
+    });
     Ok(())
 }
 

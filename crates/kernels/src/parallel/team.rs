@@ -21,6 +21,9 @@ use super::{lock, take};
 
 /// Microseconds for which idle threads watch for the caller's next loop.
 const LINGER: u64 = 200;
+/// Microseconds for which they watch at the longest, before they have to be asked again: a thread that
+/// came here while it waited for something else gets back to that.
+const LONGEST: u64 = 20_000;
 /// Looks at the caller's place between two at the clock and at rayon's queues: about a microsecond.
 const LOOKS: usize = 32;
 
@@ -99,8 +102,25 @@ thread_local! {
         last: AtomicU64::new(0),
         watching: AtomicUsize::new(0),
     });
-    /// Whether this thread runs a job of a loop.
+    /// Whether this thread runs a loop, or a job of one.
     static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, loops of this thread are rayon's.
+struct AtWork {
+    outer: bool,
+}
+
+impl AtWork {
+    fn enter() -> Self {
+        Self { outer: AT_WORK.replace(true) }
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        AT_WORK.set(self.outer);
+    }
 }
 
 /// Microseconds since some moment.
@@ -121,10 +141,11 @@ pub(super) fn run(jobs: usize, job: &(dyn Fn(usize) + Sync)) {
         caller.current.store(ptr::from_ref(&work).cast_mut().cast(), SeqCst);
         caller.loops.fetch_add(1, Release);
         keep_awake(caller);
-        AT_WORK.set(true);
+        // Until nobody is inside any more: what is taken from rayon's queues on the way may have loops of
+        // its own, and those must not wait for who is inside this one.
+        let _at_work = AtWork::enter();
         // It catches panics, so that what follows is always done.
         work.work(0);
-        AT_WORK.set(false);
         caller.current.store(ptr::null_mut(), SeqCst);
         let mut looks = 0;
         while caller.inside.load(SeqCst) > 0 {
@@ -155,9 +176,8 @@ impl Caller {
         // only then does its loop end. So one that is seen after `inside` was counted up lives until it
         // is counted down.
         if let Some(work) = unsafe { self.current.load(SeqCst).as_ref() } {
-            AT_WORK.set(true);
+            let _at_work = AtWork::enter();
             work.work(member);
-            AT_WORK.set(false);
         }
         self.inside.fetch_sub(1, Release);
     }
@@ -172,24 +192,28 @@ fn keep_awake(caller: &Arc<Caller>) {
     caller.watching.store(rayon::current_num_threads() - 1, Relaxed);
     let (this, caller) = (rayon::current_thread_index().unwrap_or(0), Arc::clone(caller));
     rayon::spawn_broadcast(move |context| {
-        if context.index() != this {
+        if context.index() != this && !AT_WORK.get() {
             let threads = context.num_threads();
             watch(&caller, (context.index() + threads - this) % threads);
+        }
+        if context.index() != this {
             caller.watching.fetch_sub(1, Release);
         }
     });
 }
 
-/// Helps `caller` until it has not had a loop for a while. It always ends, so that two callers that
-/// help each other cannot wait for each other.
+/// Helps `caller` until it has not had a loop for a while, or for long enough.
 fn watch(caller: &Caller, member: usize) {
-    let mut seen = 0;
+    let (mut seen, start) = (0, now());
     loop {
         for _ in 0..LOOKS {
             caller.help(member, &mut seen);
             spin_loop();
         }
-        if !rest() && now().saturating_sub(caller.last.load(Relaxed)) > LINGER {
+        let found = rest();
+        let now = now();
+        let idle = !found && now.saturating_sub(caller.last.load(Relaxed)) > LINGER;
+        if idle || now - start > LONGEST {
             return;
         }
     }
@@ -246,6 +270,29 @@ mod tests {
                 }
             });
         });
+    }
+
+    #[test]
+    fn joins_within_joins() {
+        fn sum(range: std::ops::Range<u64>) -> u64 {
+            if range.end - range.start < 4 {
+                return range.sum();
+            }
+            let middle = (range.start + range.end) / 2;
+            let [a, b] = crate::parallel::join(
+                usize::MAX,
+                || sum(range.start..middle),
+                || sum(middle..range.end),
+            );
+            a + b
+        }
+        for threads in [2, 3, 8] {
+            in_pool(threads, || {
+                for _ in 0..200 {
+                    assert_eq!(sum(0..1000), 499_500);
+                }
+            });
+        }
     }
 
     #[test]

@@ -65,3 +65,40 @@ pub(crate) fn assert_thread_independent<R: PartialEq + Send>(run: impl Fn() -> R
         }
     });
 }
+
+/// How images lie in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Format {
+    Contiguous,
+    ChannelsLast,
+    BatchLast,
+    /// Batch-last, with a gap behind each row.
+    GappedBatchLast,
+    /// Channels-last, with a gap behind each place, row and image.
+    GappedChannelsLast,
+}
+
+pub(crate) const FORMATS: [Format; 5] = [
+    Format::Contiguous,
+    Format::ChannelsLast,
+    Format::BatchLast,
+    Format::GappedBatchLast,
+    Format::GappedChannelsLast,
+];
+
+/// Strides, and how many elements they need.
+pub(crate) fn layout([n, c, h, w]: [usize; 4], format: Format) -> ([usize; 4], usize) {
+    let strides = match format {
+        Format::Contiguous => [c * h * w, h * w, w, 1],
+        Format::ChannelsLast => [h * w * c, 1, w * c, c],
+        Format::BatchLast => [1, h * w * n, w * n, n],
+        Format::GappedBatchLast => [1, h * w * (n + 3), w * (n + 3), n + 3],
+        Format::GappedChannelsLast => {
+            let row = w * (c + 2) + 3;
+            [h * row + 5, 1, row, c + 2]
+        }
+    };
+    let batch_last = c * h * w * (n + 3);
+    let channels_last = n * (h * (w * (c + 2) + 3) + 5);
+    (strides.map(|stride| stride.max(1)), batch_last.max(channels_last))
+}

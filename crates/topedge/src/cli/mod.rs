@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use topedge::kernels::Isa;
+use topedge::kernels::{Isa, Winograd};
 
 use failure::Failure;
 
@@ -36,7 +36,8 @@ Examples:
 Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
 path that does not exist). Errors are one line on standard error.
 
-Environment: TOPEDGE_ISA=avx512|avx2|portable forces an instruction set."
+Environment: TOPEDGE_ISA=avx512|avx2|portable forces an instruction set, TOPEDGE_WINOGRAD=off forbids
+Winograd's method for 3x3 convolutions."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -74,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     Isa::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
+    Winograd::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
     match cli.command {
         // The defaults of `train` stand in its attributes alone.
         None => run(Cli::parse_from(["topedge", "train"])),

@@ -79,6 +79,8 @@ fn wrong_use() {
     }
     let forced = topedge(dir.path(), &["train"]).env("TOPEDGE_ISA", "mmx").output().unwrap();
     assert_fails(&forced, 2, &["TOPEDGE_ISA", "mmx"]);
+    let setting = topedge(dir.path(), &["train"]).env("TOPEDGE_WINOGRAD", "no").output().unwrap();
+    assert_fails(&setting, 2, &["TOPEDGE_WINOGRAD", "no"]);
 }
 
 #[test]
