@@ -85,6 +85,8 @@ pub(super) fn backward_weight<T: Element>(
     let most = if short { DIRECT_WEIGHTS_SHORT } else { DIRECT_WEIGHTS };
     if weight::direct::can_run(x, dy) && weights < most {
         weight::direct::run(isa, geometry, x, dy, dw);
+    } else if weight::channels_last::can_run(geometry, x, dy) {
+        weight::channels_last::run(isa, geometry, x, dy, dw);
     } else {
         weight::packed::run(isa, geometry, x, dy, dw);
     }

@@ -36,19 +36,22 @@ impl LayoutA for PackedA {
     }
 }
 
-/// In memory, each row at its own offset and contiguous along the sum.
+/// In memory, each row at its own offset.
 #[derive(Clone, Copy)]
-pub(crate) struct RowsOfA<'a>(pub(crate) &'a [usize; MAX_MR]);
+pub(crate) struct RowsOfA<'a> {
+    pub(crate) offsets: &'a [usize; MAX_MR],
+    pub(crate) step: usize,
+}
 
 impl LayoutA for RowsOfA<'_> {
     #[inline(always)]
     fn step<V: Microkernel>(&self) -> usize {
-        1
+        self.step
     }
 
     #[inline(always)]
     fn row(&self, row: usize) -> usize {
-        self.0[row]
+        self.offsets[row]
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the places of a job see: the source where it lies, or a copy of a band of it with zeros
 //! around.
 
-use super::super::taps::TapConv;
+use std::ops::Range;
+
+use super::super::taps::{Source, TapConv};
 use super::plan::{Job, Plan};
 use crate::element::Element;
 
@@ -49,40 +51,60 @@ impl Plan {
                 shifts: [strides[2], strides[3]],
             };
         }
-        let [height, width] = self.band_size(conv, job.rows.len());
-        let (row_len, channels) = (width * conv.channels, conv.channels);
-        // The columns that there are.
-        let before = self.first[1].min(0).unsigned_abs().min(width);
-        let left = self.first[1].max(0) as usize;
-        let columns = conv.source.size[1].saturating_sub(left).min(width - before);
-        for image in 0..job.images.len() {
-            for row in 0..height {
-                let to = &mut band[(image * height + row) * row_len..][..row_len];
-                let at = top + row as isize;
-                if at < 0 || at as usize >= conv.source.size[0] || columns == 0 {
-                    to.fill(T::ZERO);
-                    continue;
-                }
-                let offset = (job.images.start + image) * strides[0]
-                    + at as usize * strides[2]
-                    + left * strides[3];
-                let from = conv.source.pointer.wrapping_add(offset);
-                let (zeros, to) = to.split_at_mut(before * channels);
-                let (to, more_zeros) = to.split_at_mut(columns * channels);
-                zeros.fill(T::ZERO);
-                more_zeros.fill(T::ZERO);
-                let piece = if strides[3] == channels { to.len() } else { channels };
-                for (column, to) in to.chunks_exact_mut(piece.max(1)).enumerate() {
-                    let from = from.wrapping_add(column * strides[3]);
-                    // SAFETY: a place of the source or a row of them, with all their channels.
-                    to.copy_from_slice(unsafe { std::slice::from_raw_parts(from, piece) });
-                }
-            }
+        let size @ [height, width] = self.band_size(conv, job.rows.len());
+        let row_len = width * conv.channels;
+        // SAFETY: the source is valid for its sizes, the caller vouches.
+        unsafe {
+            let origin = [top, self.first[1]];
+            copy_band(&conv.source, conv.channels, job.images.clone(), origin, size, band);
         }
         Seen {
             pointer: band.as_ptr(),
-            places: [height * row_len, conv.step[0] * row_len, conv.step[1] * channels],
-            shifts: [row_len, channels],
+            places: [height * row_len, conv.step[0] * row_len, conv.step[1] * conv.channels],
+            shifts: [row_len, conv.channels],
+        }
+    }
+}
+
+/// Copies some rows and columns of some images that lie channels-last, from `origin` on, to
+/// `[images][height][width][channels]`, with zeros where they are outside.
+///
+/// # Safety
+///
+/// The source must be valid for its size and these images and channels.
+pub(in super::super) unsafe fn copy_band<T: Element>(
+    source: &Source<T>,
+    channels: usize,
+    images: Range<usize>,
+    [top, left]: [isize; 2],
+    [height, width]: [usize; 2],
+    to: &mut [T],
+) {
+    let strides = source.strides;
+    let row_len = width * channels;
+    // The columns that there are.
+    let before = left.min(0).unsigned_abs().min(width);
+    let left = left.max(0) as usize;
+    let columns = source.size[1].saturating_sub(left).min(width - before);
+    let mut rows = to.chunks_exact_mut(row_len.max(1));
+    for image in images {
+        for (at, to) in (top..).zip(rows.by_ref().take(height)) {
+            if at < 0 || at as usize >= source.size[0] || columns == 0 {
+                to.fill(T::ZERO);
+                continue;
+            }
+            let offset = image * strides[0] + at as usize * strides[2] + left * strides[3];
+            let from = source.pointer.wrapping_add(offset);
+            let (zeros, to) = to.split_at_mut(before * channels);
+            let (to, more_zeros) = to.split_at_mut(columns * channels);
+            zeros.fill(T::ZERO);
+            more_zeros.fill(T::ZERO);
+            let piece = if strides[3] == channels { to.len() } else { channels };
+            for (column, to) in to.chunks_exact_mut(piece.max(1)).enumerate() {
+                let from = from.wrapping_add(column * strides[3]);
+                // SAFETY: a place of the source or a row of them, with all their channels.
+                to.copy_from_slice(unsafe { std::slice::from_raw_parts(from, piece) });
+            }
         }
     }
 }

@@ -19,9 +19,11 @@ use crate::arch::Isa;
 use crate::element::Element;
 use crate::parallel;
 use crate::scratch;
+pub(super) use band::copy_band;
 use plan::Plan;
 use tiles::Tiles;
-use weight::{Panels, pack};
+use weight::pack;
+pub(super) use weight::{PanelColumns, Panels};
 
 /// Whether this path can run `conv`.
 pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {

@@ -110,7 +110,7 @@ impl<T: Element> Tiles<'_, '_, T> {
         for places in tiles {
             let tile = Tile {
                 a: self.seen.pointer,
-                a_layout: RowsOfA(&places.seen),
+                a_layout: RowsOfA { offsets: &places.seen, step: 1 },
                 b: self.weight[panel.first * depth..].as_ptr(),
                 pairs: &pairs[..steps.runs.len()],
                 depth: steps.steps.len(),

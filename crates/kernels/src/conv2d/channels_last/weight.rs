@@ -11,38 +11,38 @@ const CHANNELS: usize = 16;
 
 /// How the channels of the target are cut into panels: whole vectors, as evenly as they go, since a
 /// narrow last panel would run at a part of the speed.
-pub(super) struct Panels {
+pub(in super::super) struct Panels {
     columns: usize,
     lanes: usize,
     count: usize,
 }
 
 /// One panel.
-pub(super) struct PanelColumns {
-    pub(super) first: usize,
+pub(in super::super) struct PanelColumns {
+    pub(in super::super) first: usize,
     /// Channels that there are.
-    pub(super) columns: usize,
+    pub(in super::super) columns: usize,
     /// Whole vectors.
-    pub(super) width: usize,
+    pub(in super::super) width: usize,
 }
 
 impl Panels {
-    pub(super) fn new<T: Element>(isa: Isa, columns: usize) -> Self {
+    pub(in super::super) fn new<T: Element>(isa: Isa, columns: usize) -> Self {
         let [lanes, vectors] = T::run(isa, PanelSize);
         Self { columns, lanes, count: columns.div_ceil(lanes).div_ceil(vectors) }
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(in super::super) fn count(&self) -> usize {
         self.count
     }
 
     /// Elements of all panels for sums of `depth` steps.
-    pub(super) fn packed_len(&self, depth: usize) -> usize {
+    pub(in super::super) fn packed_len(&self, depth: usize) -> usize {
         self.columns.next_multiple_of(self.lanes) * depth
     }
 
     #[inline(always)]
-    pub(super) fn get(&self, panel: usize) -> PanelColumns {
+    pub(in super::super) fn get(&self, panel: usize) -> PanelColumns {
         let vectors = self.columns.div_ceil(self.lanes);
         let first = panel * vectors / self.count * self.lanes;
         let end = (panel + 1) * vectors / self.count * self.lanes;

@@ -4,6 +4,7 @@
 //! The long sum is cut into pieces by shape, each summed on its own, and the pieces are added in
 //! order: the bits do not depend on who summed what.
 
+pub(super) mod channels_last;
 pub(super) mod direct;
 pub(super) mod packed;
 

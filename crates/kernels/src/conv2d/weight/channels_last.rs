@@ -1,0 +1,381 @@
+//! The path for images that lie channels-last: the image is read where it lies.
+//!
+//! The microkernel holds a tile of what a place sees, `(tap, input channel)`, by vectors of output
+//! channels, and places are the steps of its sum. Its A is the image itself; only the output's
+//! gradient is packed, a few rows of places at a time, and serves all taps and input channels from
+//! the first cache. Where windows hang over the border, or reach beyond, a band of the image is
+//! copied first, with zeros around.
+
+use std::ops::Range;
+
+use super::super::channels_last::{PanelColumns, Panels, copy_band};
+use super::super::geometry::Geometry;
+use super::super::taps::Source;
+use crate::arch::{Isa, Kernel};
+use crate::element::Element;
+use crate::gemm::{MAX_MR, Microkernel, Pair, Panel, Place, RowsOfA, Tile};
+use crate::parallel::{self, SharedMut};
+use crate::scratch;
+use crate::view::{TensorMut, TensorRef};
+
+/// Places that are summed at once: so much of a panel of the gradient stays in the first cache.
+const BLOCK: usize = 160;
+/// Rows of places that are summed at once, at the most.
+const PAIRS: usize = 64;
+/// Elements of the image in a band: 256 KiB, a part of the second cache.
+const BAND: usize = 1 << 16;
+/// Jobs to aim for, so that no thread waits long for the last one.
+const JOBS: usize = 16;
+/// Places of a piece of the sum, at the least: adding up the pieces should not show.
+const PIECE: usize = 1 << 10;
+/// Rows of tiles of a job, at the least: each job packs the gradient for itself.
+const JOB_ROWS: usize = 64;
+/// Input channels that are stored at once: a cache line holds as many.
+const CHANNELS: usize = 16;
+
+/// Whether this path can run: the band of a row of places must not be much larger than the image.
+pub(in super::super) fn can_run<T: Copy>(
+    geometry: &Geometry,
+    x: &TensorRef<'_, T>,
+    dy: &TensorRef<'_, T>,
+) -> bool {
+    let fits = |axis: usize| {
+        let seen = (geometry.out_size[axis] - 1)
+            .saturating_mul(geometry.config.stride[axis])
+            .saturating_add(window(geometry, axis));
+        seen <= geometry.in_size[axis].saturating_mul(2).saturating_add(16)
+    };
+    x.strides()[1] == 1 && dy.strides()[1] == 1 && fits(0) && fits(1)
+}
+
+/// Places of the image from the first to the last that a window sees along an axis.
+fn window(geometry: &Geometry, axis: usize) -> usize {
+    (geometry.kernel[axis] - 1) * geometry.config.dilation[axis] + 1
+}
+
+/// How the work is cut.
+struct Cut {
+    /// Whether the image is copied.
+    copies: bool,
+    /// Images of a band.
+    images: usize,
+    /// Rows of places of a band.
+    rows: usize,
+    row_bands: usize,
+    bands: usize,
+    pieces: usize,
+    /// Rows of tiles of a job.
+    job_rows: usize,
+    row_jobs: usize,
+}
+
+impl Cut {
+    fn new(geometry: &Geometry, panels: usize) -> Self {
+        let Geometry { batch, in_size, out_size, config, .. } = *geometry;
+        let copies = (0..2).any(|axis| {
+            let seen = (out_size[axis] - 1) * config.stride[axis] + window(geometry, axis);
+            config.padding[axis] > 0 || seen > in_size[axis]
+        });
+        let row = config.stride[0] * config.stride[1] * out_size[1] * geometry.group_inputs();
+        let band_rows = (BAND / row.max(1)).max(1);
+        let (images, rows) = if band_rows < out_size[0] {
+            (1, out_size[0].div_ceil(out_size[0].div_ceil(band_rows)))
+        } else {
+            ((band_rows / out_size[0]).min(batch.max(1)), out_size[0])
+        };
+        let row_bands = out_size[0].div_ceil(rows);
+        let bands = row_bands * batch.div_ceil(images);
+        let places = batch * out_size[0] * out_size[1];
+        let pieces = (places / PIECE).min(JOBS.div_ceil(panels)).min(bands).max(1);
+        let tile_rows = geometry.taps() * geometry.group_inputs();
+        let row_jobs = JOBS.div_ceil(panels * pieces).min(tile_rows.div_ceil(JOB_ROWS));
+        let job_rows = tile_rows.div_ceil(row_jobs).next_multiple_of(MAX_MR);
+        let row_jobs = tile_rows.div_ceil(job_rows);
+        Self { copies, images, rows, row_bands, bands, pieces, job_rows, row_jobs }
+    }
+
+    /// The images and the rows of places of a band.
+    fn band(&self, geometry: &Geometry, index: usize) -> [Range<usize>; 2] {
+        let (row, image) =
+            (index % self.row_bands * self.rows, index / self.row_bands * self.images);
+        [
+            image..geometry.batch.min(image + self.images),
+            row..geometry.out_size[0].min(row + self.rows),
+        ]
+    }
+
+    /// Rows and columns of the image that some rows of places see.
+    fn band_size(geometry: &Geometry, rows: usize) -> [usize; 2] {
+        let seen = |axis: usize, places: usize| {
+            (places - 1) * geometry.config.stride[axis] + window(geometry, axis)
+        };
+        [seen(0, rows), seen(1, geometry.out_size[1])]
+    }
+
+    fn band_len(&self, geometry: &Geometry) -> usize {
+        let [height, width] = Self::band_size(geometry, self.rows);
+        if self.copies { self.images * height * width * geometry.group_inputs() } else { 0 }
+    }
+
+    /// Rows of places that are summed at once.
+    fn block(geometry: &Geometry) -> usize {
+        (BLOCK / geometry.out_size[1]).clamp(1, PAIRS)
+    }
+}
+
+/// Computes the gradient, group by group, of operands for which [`can_run`] holds.
+pub(in super::super) fn run<T: Element>(
+    isa: Isa,
+    geometry: &Geometry,
+    x: &TensorRef<'_, T>,
+    dy: &TensorRef<'_, T>,
+    dw: &mut TensorMut<'_, T>,
+) {
+    let outputs = geometry.group_outputs();
+    let panels = Panels::new::<T>(isa, outputs);
+    let cut = Cut::new(geometry, panels.count());
+    let tile_rows = geometry.taps() * geometry.group_inputs();
+    let size = panels.packed_len(tile_rows);
+    let places = geometry.batch * geometry.out_size[0] * geometry.out_size[1];
+    for group in 0..geometry.config.groups {
+        let source = Source {
+            pointer: x.as_ptr().wrapping_add(group * geometry.group_inputs() * x.strides()[1]),
+            size: geometry.in_size,
+            strides: x.strides(),
+        };
+        scratch::with(cut.pieces * size, |sums: &mut [T]| {
+            let to = SharedMut::new(sums.as_mut_ptr());
+            let from = Operands { source, dy, group };
+            parallel::for_each(cut.pieces * panels.count() * cut.row_jobs, size * places, |job| {
+                let (rows, job) = (job % cut.row_jobs * cut.job_rows, job / cut.row_jobs);
+                let (panel, piece) = (panels.get(job % panels.count()), job / panels.count());
+                let block = Cut::block(geometry) * geometry.out_size[1] * panel.width;
+                let bands = piece * cut.bands / cut.pieces..(piece + 1) * cut.bands / cut.pieces;
+                // SAFETY: each piece has `size` sums, and each panel its columns of them.
+                let to = unsafe { to.get().add(piece * size + panel.first * tile_rows) };
+                let rows = rows..tile_rows.min(rows + cut.job_rows);
+                scratch::with(cut.band_len(geometry), |band: &mut [T]| {
+                    scratch::with(block, |packed: &mut [T]| {
+                        let operands = &from;
+                        let tiles = Tiles {
+                            geometry,
+                            cut: &cut,
+                            operands,
+                            bands,
+                            rows,
+                            panel,
+                            band,
+                            packed,
+                            to,
+                        };
+                        T::run(isa, tiles);
+                    });
+                });
+            });
+            store(geometry, &cut, &panels, sums, group, dw);
+        });
+    }
+}
+
+/// What is multiplied.
+struct Operands<'a, T> {
+    /// The channels of the group.
+    source: Source<T>,
+    dy: &'a TensorRef<'a, T>,
+    group: usize,
+}
+
+// SAFETY: the pointer comes from a view of a slice that may cross threads, and is only read.
+unsafe impl<T: Element> Sync for Operands<'_, T> {}
+
+/// A job: some bands of places, for some rows of tiles, by a panel of output channels.
+struct Tiles<'a, T> {
+    geometry: &'a Geometry,
+    cut: &'a Cut,
+    operands: &'a Operands<'a, T>,
+    bands: Range<usize>,
+    rows: Range<usize>,
+    panel: PanelColumns,
+    /// Room for a copy of the image.
+    band: &'a mut [T],
+    /// Room for the output's gradient.
+    packed: &'a mut [T],
+    /// The sums of the panel: `[taps][channels][width]`.
+    to: *mut T,
+}
+
+/// Where the bands of the image lie: elements between neighbouring places, and neighbouring pixels.
+struct Seen<T> {
+    pointer: *const T,
+    /// `[image, row, column]`
+    places: [usize; 3],
+    /// `[row, column]`
+    taps: [usize; 2],
+}
+
+impl<T: Element> Kernel<T> for Tiles<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(mut self) {
+        let (geometry, width) = (self.geometry, self.geometry.out_size[1]);
+        let vectors = self.rows.len() * self.panel.width / V::LANES;
+        for i in 0..vectors {
+            let to = self.to.wrapping_add(self.rows.start * self.panel.width + i * V::LANES);
+            // SAFETY: these rows of the sums are this job's.
+            unsafe { V::splat(T::ZERO).store(to) };
+        }
+        for band in self.bands.clone() {
+            let [images, rows] = self.cut.band(geometry, band);
+            let seen = self.seen(&images, &rows);
+            let (total, at_once) = (images.len() * rows.len(), Cut::block(geometry));
+            let mut pairs = [Pair::default(); PAIRS];
+            for first in (0..total).step_by(at_once) {
+                let some = at_once.min(total - first);
+                for (i, pair) in pairs[..some].iter_mut().enumerate() {
+                    let (image, row) = ((first + i) / rows.len(), (first + i) % rows.len());
+                    pair.a = image * seen.places[0] + row * seen.places[1];
+                    pair.b = i * width * self.panel.width;
+                    self.pack::<V>(images.start + image, rows.start + row, pair.b);
+                }
+                self.add::<V>(&seen, &pairs[..some]);
+            }
+        }
+    }
+}
+
+impl<T: Element> Tiles<'_, T> {
+    /// Finds what the places of a band see, and copies it if it has to be.
+    #[inline(always)]
+    fn seen(&mut self, images: &Range<usize>, rows: &Range<usize>) -> Seen<T> {
+        let Geometry { config, .. } = self.geometry;
+        let (source, channels) = (&self.operands.source, self.geometry.group_inputs());
+        let strides = source.strides;
+        // Along an axis of one place the stride does not matter and may be huge.
+        let scale = |stride: usize, by: usize| stride.wrapping_mul(by);
+        let (pointer, [image, row, column]) = if self.cut.copies {
+            let size @ [height, width] = Cut::band_size(self.geometry, rows.len());
+            let origin =
+                [self.geometry.input_at(0, rows.start, 0), self.geometry.input_at(1, 0, 0)];
+            // SAFETY: the source holds the geometry's images and the channels of a group.
+            unsafe { copy_band(source, channels, images.clone(), origin, size, self.band) };
+            (self.band.as_ptr(), [height * width * channels, width * channels, channels])
+        } else {
+            let offset = images.start * strides[0] + rows.start * config.stride[0] * strides[2];
+            (source.pointer.wrapping_add(offset), [strides[0], strides[2], strides[3]])
+        };
+        Seen {
+            pointer,
+            places: [image, scale(row, config.stride[0]), scale(column, config.stride[1])],
+            taps: [scale(row, config.dilation[0]), scale(column, config.dilation[1])],
+        }
+    }
+
+    /// Packs the gradient at a row of places: `[places][width]`, from `at` on.
+    #[inline(always)]
+    fn pack<V: Microkernel<Elem = T>>(&mut self, image: usize, row: usize, at: usize) {
+        let [image_stride, _, row_stride, column_stride] = self.operands.dy.strides();
+        let PanelColumns { first, columns, width } = self.panel;
+        let channel = self.operands.group * self.geometry.group_outputs() + first;
+        let from = image * image_stride + row * row_stride + channel;
+        let places = self.geometry.out_size[1];
+        for (place, to) in self.packed[at..][..places * width].chunks_exact_mut(width).enumerate() {
+            let from = self.operands.dy.as_ptr().wrapping_add(from + place * column_stride);
+            for (i, to) in to.chunks_exact_mut(V::LANES).enumerate() {
+                let j = i * V::LANES;
+                let some = V::LANES.min(columns - j);
+                // SAFETY: these channels of a place are inside the gradient.
+                let vector = unsafe {
+                    if some == V::LANES {
+                        V::load(from.add(j))
+                    } else {
+                        V::load_first(from.add(j), some)
+                    }
+                };
+                vector.write_to(to);
+            }
+        }
+    }
+
+    /// Adds the products of some rows of places.
+    #[inline(always)]
+    fn add<V: Microkernel<Elem = T>>(&self, seen: &Seen<T>, pairs: &[Pair]) {
+        let (channels, kernel) = (self.geometry.group_inputs(), self.geometry.kernel);
+        let (tap, mut channel) = (self.rows.start / channels, self.rows.start % channels);
+        let [mut tap_row, mut tap_column] = [tap / kernel[1], tap % kernel[1]];
+        let width = self.panel.width;
+        for row in self.rows.clone().step_by(V::MR) {
+            let rows = V::MR.min(self.rows.end - row);
+            let mut offsets = [0; MAX_MR];
+            for offset in &mut offsets[..rows] {
+                *offset = tap_row * seen.taps[0] + tap_column * seen.taps[1] + channel;
+                channel += 1;
+                if channel == channels {
+                    (channel, tap_column) = (0, tap_column + 1);
+                    if tap_column == kernel[1] {
+                        (tap_column, tap_row) = (0, tap_row + 1);
+                    }
+                }
+            }
+            let tile = Tile {
+                a: seen.pointer,
+                a_layout: RowsOfA { offsets: &offsets, step: seen.places[2] },
+                b: self.packed.as_ptr(),
+                pairs,
+                depth: self.geometry.out_size[1],
+                b_stride: width,
+                rows,
+                vectors: width / V::LANES,
+            };
+            let panel = Panel {
+                c: self.to.wrapping_add(row * width),
+                row_stride: width,
+                place: Place::Contiguous(0),
+                columns: width,
+                beta: T::ONE,
+                bias: None,
+            };
+            // SAFETY: taps and channels of the places are inside the image or its copy, the rows of
+            // places have been packed, and these rows of the sums are this job's.
+            unsafe { V::tile(&tile, &panel) };
+        }
+    }
+}
+
+/// Adds the pieces in order, and writes the sums to their places.
+fn store<T: Element>(
+    geometry: &Geometry,
+    cut: &Cut,
+    panels: &Panels,
+    sums: &[T],
+    group: usize,
+    dw: &mut TensorMut<'_, T>,
+) {
+    let (channels, taps) = (geometry.group_inputs(), geometry.taps());
+    let size = panels.packed_len(taps * channels);
+    let strides = dw.strides();
+    let to = SharedMut::new(dw.as_ptr());
+    let blocks = channels.div_ceil(CHANNELS);
+    parallel::for_each(panels.count() * blocks, sums.len() * parallel::MOVED, |job| {
+        let (panel, first) = (panels.get(job % panels.count()), job / panels.count() * CHANNELS);
+        let output = group * geometry.group_outputs() + panel.first;
+        for tap in 0..taps {
+            let (tap_row, tap_column) = (tap / geometry.kernel[1], tap % geometry.kernel[1]);
+            let tap_offset = tap_row * strides[2] + tap_column * strides[3];
+            for column in 0..panel.columns {
+                for channel in first..channels.min(first + CHANNELS) {
+                    let from = panel.first * taps * channels
+                        + (tap * channels + channel) * panel.width
+                        + column;
+                    let mut sum = sums[from];
+                    for piece in 1..cut.pieces {
+                        sum += sums[piece * size + from];
+                    }
+                    let offset = (output + column) * strides[0] + channel * strides[1] + tap_offset;
+                    // SAFETY: inside the weight's shape, and in no other job.
+                    unsafe { *to.get().add(offset) = sum };
+                }
+            }
+        }
+    });
+}
