@@ -65,3 +65,19 @@ impl Kernel<f32> for Operations {
         (2 * V::LANES * sums * self.rounds) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_grow_with_the_rounds() {
+        for isa in Isa::available() {
+            isa.with(|| {
+                multiply_adds(3);
+                assert!(operations(1) >= 2 * 8 * FEW as u64);
+                assert_eq!(operations(7), 7 * operations(1));
+            });
+        }
+    }
+}
