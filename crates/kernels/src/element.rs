@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use crate::arch::{Isa, Kernel};
+use crate::conv2d::Paths;
 use crate::gemm::Gemm;
 
 mod sealed {
@@ -19,6 +20,7 @@ mod sealed {
 pub trait Element:
     sealed::Sealed
     + Gemm
+    + Paths
     + Copy
     + Default
     + Debug

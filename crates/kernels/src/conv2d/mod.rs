@@ -25,6 +25,8 @@ pub use geometry::{Conv2dConfig, output_shape};
 pub(crate) use geometry::{Geometry, window_positions};
 pub use im2col::{col2im, im2col};
 pub use matrix::ConvMatrix;
+#[doc(hidden)]
+pub use path::Paths;
 
 use crate::arch::Isa;
 use crate::element::Element;
@@ -74,7 +76,7 @@ pub fn forward<T: Element>(
     let (isa, winograd) = (Isa::current(), Winograd::current());
     // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
     taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe {
-        path::taps(isa, winograd, conv)
+        T::taps(isa, winograd, conv)
     });
     Ok(())
 }
@@ -99,7 +101,7 @@ pub fn backward_input<T: Element>(
     let (isa, winograd) = (Isa::current(), Winograd::current());
     // SAFETY: the views hold the shapes that the geometry was made of, and `dx` is ours alone.
     taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe {
-        path::taps(isa, winograd, conv)
+        T::taps(isa, winograd, conv)
     });
     Ok(())
 }
@@ -118,6 +120,6 @@ pub fn backward_weight<T: Element>(
     let op = "conv2d backward to weight";
     let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
     Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
-    path::backward_weight(Isa::current(), &geometry, &x, &dy, &mut dw);
+    T::backward_weight(Isa::current(), &geometry, &x, &dy, &mut dw);
     Ok(())
 }

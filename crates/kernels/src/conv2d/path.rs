@@ -36,7 +36,7 @@ const WINOGRAD_TILES: usize = 16;
 ///
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
-pub(super) unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, conv: &TapConv<'_, T>) {
+unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, conv: &TapConv<'_, T>) {
     let by_tiles = match setting {
         Winograd::Auto => size_of::<T>() == size_of::<f32>() && winograd_pays(conv),
         Winograd::Off => false,
@@ -59,6 +59,55 @@ pub(super) unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, conv: &TapCon
     unsafe { run(isa, conv) };
 }
 
+/// The paths of a number type: compiled once, in this crate, and not by each that calls a convolution.
+pub trait Paths: Sized {
+    /// Runs a sum over taps.
+    ///
+    /// # Safety
+    ///
+    /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
+    /// places distinct and nobody else's.
+    #[doc(hidden)]
+    #[allow(private_interfaces)] // Called in this crate alone.
+    unsafe fn taps(isa: Isa, setting: Winograd, conv: &TapConv<'_, Self>);
+
+    /// Computes the gradient of the weight.
+    #[doc(hidden)]
+    #[allow(private_interfaces)] // Called in this crate alone.
+    fn backward_weight(
+        isa: Isa,
+        geometry: &Geometry,
+        x: &TensorRef<'_, Self>,
+        dy: &TensorRef<'_, Self>,
+        dw: &mut TensorMut<'_, Self>,
+    );
+}
+
+macro_rules! paths {
+    ($($element:ty),+) => {$(
+        impl Paths for $element {
+            #[allow(private_interfaces)]
+            unsafe fn taps(isa: Isa, setting: Winograd, conv: &TapConv<'_, Self>) {
+                // SAFETY: the caller's duty, passed on.
+                unsafe { taps(isa, setting, conv) }
+            }
+
+            #[allow(private_interfaces)]
+            fn backward_weight(
+                isa: Isa,
+                geometry: &Geometry,
+                x: &TensorRef<'_, Self>,
+                dy: &TensorRef<'_, Self>,
+                dw: &mut TensorMut<'_, Self>,
+            ) {
+                backward_weight(isa, geometry, x, dy, dw);
+            }
+        }
+    )+};
+}
+
+paths!(f32, f64);
+
 /// Whether Winograd's method is the faster one, where it can run.
 fn winograd_pays<T>(conv: &TapConv<'_, T>) -> bool {
     let channels = conv.channels.min(conv.rows);
@@ -70,7 +119,7 @@ fn winograd_pays<T>(conv: &TapConv<'_, T>) -> bool {
 }
 
 /// Computes the gradient of the weight.
-pub(super) fn backward_weight<T: Element>(
+fn backward_weight<T: Element>(
     isa: Isa,
     geometry: &Geometry,
     x: &TensorRef<'_, T>,
