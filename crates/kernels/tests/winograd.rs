@@ -82,7 +82,7 @@ fn check(case: &Case) {
 
 #[test]
 fn every_format_at_every_batch() {
-    for batch in [1, 2, 7, 8, 16, 17, 33, 48, 50, 65] {
+    for batch in [1, 2, 7, 8, 16, 17, 33, 65] {
         for from in FORMATS {
             for to in FORMATS {
                 let (input, weight) = ([batch, 3, 7, 9], [10, 3, 3, 3]);
@@ -97,7 +97,7 @@ fn every_format_at_every_batch() {
 #[test]
 fn many_of_each() {
     for (input, outputs) in
-        [([2, 5, 8, 150], 6), ([3, 20, 14, 14], 300), ([17, 370, 9, 1], 360), ([1, 64, 23, 30], 70)]
+        [([2, 5, 8, 150], 6), ([2, 6, 14, 14], 300), ([17, 370, 9, 1], 360), ([1, 64, 23, 30], 70)]
     {
         let weight = [outputs, input[1], 3, 3];
         for format in [Format::Contiguous, Format::BatchLast] {
@@ -118,7 +118,7 @@ fn phases_of_larger_kernels() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 100 } else { 1000 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 60 } else { 1000 }))]
 
     #[test]
     fn any_geometry(
@@ -145,8 +145,8 @@ proptest! {
 fn error_beside_that_of_the_plain_sum() {
     for format in [Format::Contiguous, Format::BatchLast] {
         let case = Case {
-            input: [16, 64, 13, 14],
-            weight: [64, 64, 3, 3],
+            input: [4, 48, 13, 14],
+            weight: [48, 48, 3, 3],
             config: config([1, 1], 1),
             formats: [format; 2],
             bias: false,
