@@ -148,6 +148,15 @@ fn sums_longer_than_a_block() {
     }
 }
 
+#[test]
+fn many_panels_of_channels() {
+    for format in [Format::ChannelsLast, Format::GappedChannelsLast] {
+        let (input, weight, formats) = ([10, 18, 16, 17], [120, 9, 3, 3], [format; 2]);
+        let config = Conv2dConfig { groups: 2, ..config(1, 1) };
+        check::<f32>(&Case { input, weight, config, formats, bias: true });
+    }
+}
+
 fn axis() -> impl Strategy<Value = [usize; 5]> {
     // size, kernel, stride, padding (also larger than needed), dilation
     (1usize..9, 1usize..5, 1usize..4, 0usize..6, 1usize..4)

@@ -14,7 +14,7 @@ const JOB: usize = 1 << 18;
 /// Places of a job, at the least, where there are as many: a few tiles.
 const PLACES: usize = 32;
 /// Steps of the sum for which a tile stays in its registers.
-const DEPTH: usize = 512;
+const DEPTH: usize = 1024;
 /// Pieces of the weight that a tile sums at once.
 pub(super) const PAIRS: usize = 64;
 

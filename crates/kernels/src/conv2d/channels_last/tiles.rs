@@ -9,7 +9,7 @@ use crate::element::Element;
 use crate::gemm::{MAX_MR, Microkernel, Pair, RowsOfA, Store, Tile};
 
 /// Tiles of places that pass by a panel of the weight while that is in the cache.
-const TILES: usize = 16;
+const TILES: usize = 32;
 
 /// The tiles of one job.
 pub(super) struct Tiles<'a, 'b, T> {

@@ -1,5 +1,7 @@
 //! The weight, packed in panels of channels of the target.
 
+use std::ops::Range;
+
 use super::super::taps::TapConv;
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
@@ -15,6 +17,9 @@ pub(in super::super) struct Panels {
     columns: usize,
     lanes: usize,
     count: usize,
+    /// Vectors of a panel; some first panels have one more.
+    vectors: usize,
+    wider: usize,
 }
 
 /// One panel.
@@ -28,12 +33,22 @@ pub(in super::super) struct PanelColumns {
 
 impl Panels {
     pub(in super::super) fn new<T: Element>(isa: Isa, columns: usize) -> Self {
-        let [lanes, vectors] = T::run(isa, PanelSize);
-        Self { columns, lanes, count: columns.div_ceil(lanes).div_ceil(vectors) }
+        let [lanes, most] = T::run(isa, PanelSize);
+        let vectors = columns.div_ceil(lanes);
+        let count = vectors.div_ceil(most);
+        let some = count.max(1);
+        Self { columns, lanes, count, vectors: vectors / some, wider: vectors % some }
     }
 
     pub(in super::super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// The columns of some panels, those that fill up the last vector included.
+    #[inline(always)]
+    pub(in super::super) fn columns(&self, panels: Range<usize>) -> Range<usize> {
+        let first = |panel: usize| (panel * self.vectors + panel.min(self.wider)) * self.lanes;
+        first(panels.start)..first(panels.end)
     }
 
     /// Elements of all panels for sums of `depth` steps.
@@ -43,10 +58,8 @@ impl Panels {
 
     #[inline(always)]
     pub(in super::super) fn get(&self, panel: usize) -> PanelColumns {
-        let vectors = self.columns.div_ceil(self.lanes);
-        let first = panel * vectors / self.count * self.lanes;
-        let end = (panel + 1) * vectors / self.count * self.lanes;
-        PanelColumns { first, columns: end.min(self.columns) - first, width: end - first }
+        let Range { start, end } = self.columns(panel..panel + 1);
+        PanelColumns { first: start, columns: end.min(self.columns) - start, width: end - start }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
 /// Places that are summed at once: so much of a panel of the gradient stays in the first cache.
-const BLOCK: usize = 160;
+const BLOCK: usize = 256;
 /// Rows of places that are summed at once, at the most.
 const PAIRS: usize = 64;
 /// Elements of the image in a band: 256 KiB, a part of the second cache.
@@ -28,6 +28,9 @@ const BAND: usize = 1 << 16;
 const JOBS: usize = 16;
 /// Places of a piece of the sum, at the least: adding up the pieces should not show.
 const PIECE: usize = 1 << 10;
+/// Sums of a job, at the most, where it has more than one panel of the gradient: 128 KiB, since they
+/// come and go with every block of places.
+const SUMS: usize = 1 << 15;
 /// Rows of tiles of a job, at the least: each job packs the gradient for itself.
 const JOB_ROWS: usize = 64;
 /// Input channels that are stored at once: a cache line holds as many.
@@ -64,6 +67,9 @@ struct Cut {
     row_bands: usize,
     bands: usize,
     pieces: usize,
+    /// Panels of a job: as many as go, since the gradient is best read in one go.
+    job_panels: usize,
+    panel_jobs: usize,
     /// Rows of tiles of a job.
     job_rows: usize,
     row_jobs: usize,
@@ -86,12 +92,28 @@ impl Cut {
         let row_bands = out_size[0].div_ceil(rows);
         let bands = row_bands * batch.div_ceil(images);
         let places = batch * out_size[0] * out_size[1];
-        let pieces = (places / PIECE).min(JOBS.div_ceil(panels)).min(bands).max(1);
         let tile_rows = geometry.taps() * geometry.group_inputs();
-        let row_jobs = JOBS.div_ceil(panels * pieces).min(tile_rows.div_ceil(JOB_ROWS));
+        let panel_sums = tile_rows * geometry.group_outputs() / panels;
+        let together = (SUMS / panel_sums.max(1)).clamp(1, panels);
+        let most = (places / PIECE).min(bands).max(1);
+        let pieces = JOBS.div_ceil(panels.div_ceil(together)).min(most);
+        let job_panels = together.min((panels * pieces / JOBS).max(1));
+        let panel_jobs = panels.div_ceil(job_panels);
+        let row_jobs = JOBS.div_ceil(panel_jobs * pieces).min(tile_rows.div_ceil(JOB_ROWS));
         let job_rows = tile_rows.div_ceil(row_jobs).next_multiple_of(MAX_MR);
         let row_jobs = tile_rows.div_ceil(job_rows);
-        Self { copies, images, rows, row_bands, bands, pieces, job_rows, row_jobs }
+        Self {
+            copies,
+            images,
+            rows,
+            row_bands,
+            bands,
+            pieces,
+            job_panels,
+            panel_jobs,
+            job_rows,
+            row_jobs,
+        }
     }
 
     /// The images and the rows of places of a band.
@@ -146,27 +168,27 @@ pub(in super::super) fn run<T: Element>(
         scratch::with(cut.pieces * size, |sums: &mut [T]| {
             let to = SharedMut::new(sums.as_mut_ptr());
             let from = Operands { source, dy, group };
-            parallel::for_each(cut.pieces * panels.count() * cut.row_jobs, size * places, |job| {
+            let jobs = cut.pieces * cut.panel_jobs * cut.row_jobs;
+            parallel::for_each(jobs, size * places, |job| {
                 let (rows, job) = (job % cut.row_jobs * cut.job_rows, job / cut.row_jobs);
-                let (panel, piece) = (panels.get(job % panels.count()), job / panels.count());
-                let block = Cut::block(geometry) * geometry.out_size[1] * panel.width;
-                let bands = piece * cut.bands / cut.pieces..(piece + 1) * cut.bands / cut.pieces;
-                // SAFETY: each piece has `size` sums, and each panel its columns of them.
-                let to = unsafe { to.get().add(piece * size + panel.first * tile_rows) };
-                let rows = rows..tile_rows.min(rows + cut.job_rows);
+                let (panel, piece) = (job % cut.panel_jobs * cut.job_panels, job / cut.panel_jobs);
+                let job_panels = panel..panels.count().min(panel + cut.job_panels);
                 scratch::with(cut.band_len(geometry), |band: &mut [T]| {
-                    scratch::with(block, |packed: &mut [T]| {
-                        let operands = &from;
+                    let packed = panels.columns(job_panels.clone()).len() * Cut::block(geometry);
+                    scratch::with(packed * geometry.out_size[1], |packed: &mut [T]| {
                         let tiles = Tiles {
                             geometry,
                             cut: &cut,
-                            operands,
-                            bands,
-                            rows,
-                            panel,
+                            operands: &from,
+                            bands: piece * cut.bands / cut.pieces
+                                ..(piece + 1) * cut.bands / cut.pieces,
+                            rows: rows..tile_rows.min(rows + cut.job_rows),
+                            all_panels: &panels,
+                            panels: job_panels,
                             band,
                             packed,
-                            to,
+                            // SAFETY: each piece has `size` sums.
+                            to: unsafe { to.get().add(piece * size) },
                         };
                         T::run(isa, tiles);
                     });
@@ -188,19 +210,20 @@ struct Operands<'a, T> {
 // SAFETY: the pointer comes from a view of a slice that may cross threads, and is only read.
 unsafe impl<T: Element> Sync for Operands<'_, T> {}
 
-/// A job: some bands of places, for some rows of tiles, by a panel of output channels.
+/// A job: some bands of places, for some rows of tiles, by some panels of output channels.
 struct Tiles<'a, T> {
     geometry: &'a Geometry,
     cut: &'a Cut,
     operands: &'a Operands<'a, T>,
     bands: Range<usize>,
     rows: Range<usize>,
-    panel: PanelColumns,
+    all_panels: &'a Panels,
+    panels: Range<usize>,
     /// Room for a copy of the image.
     band: &'a mut [T],
-    /// Room for the output's gradient.
+    /// Room for the output's gradient: `[panels][places][width]`.
     packed: &'a mut [T],
-    /// The sums of the panel: `[taps][channels][width]`.
+    /// The sums of the piece: `[panels][taps][channels][width]`.
     to: *mut T,
 }
 
@@ -219,11 +242,12 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
         let (geometry, width) = (self.geometry, self.geometry.out_size[1]);
-        let vectors = self.rows.len() * self.panel.width / V::LANES;
-        for i in 0..vectors {
-            let to = self.to.wrapping_add(self.rows.start * self.panel.width + i * V::LANES);
-            // SAFETY: these rows of the sums are this job's.
-            unsafe { V::splat(T::ZERO).store(to) };
+        for panel in self.panels.clone() {
+            let panel = self.all_panels.get(panel);
+            for i in (0..self.rows.len() * panel.width).step_by(V::LANES) {
+                // SAFETY: these rows of the sums are this job's.
+                unsafe { V::splat(T::ZERO).store(self.sums(&panel, self.rows.start).add(i)) };
+            }
         }
         for band in self.bands.clone() {
             let [images, rows] = self.cut.band(geometry, band);
@@ -235,10 +259,15 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
                 for (i, pair) in pairs[..some].iter_mut().enumerate() {
                     let (image, row) = ((first + i) / rows.len(), (first + i) % rows.len());
                     pair.a = image * seen.places[0] + row * seen.places[1];
-                    pair.b = i * width * self.panel.width;
-                    self.pack::<V>(images.start + image, rows.start + row, pair.b);
+                    self.pack::<V>(images.start + image, rows.start + row, i);
                 }
-                self.add::<V>(&seen, &pairs[..some]);
+                for panel in self.panels.clone() {
+                    let panel = self.all_panels.get(panel);
+                    for (i, pair) in pairs[..some].iter_mut().enumerate() {
+                        pair.b = i * width * panel.width;
+                    }
+                    self.add::<V>(&seen, &panel, &pairs[..some]);
+                }
             }
         }
     }
@@ -271,39 +300,60 @@ impl<T: Element> Tiles<'_, T> {
         }
     }
 
-    /// Packs the gradient at a row of places: `[places][width]`, from `at` on.
+    /// Where a row of the sums of a panel begins.
     #[inline(always)]
-    fn pack<V: Microkernel<Elem = T>>(&mut self, image: usize, row: usize, at: usize) {
+    fn sums(&self, panel: &PanelColumns, row: usize) -> *mut T {
+        let tile_rows = self.geometry.taps() * self.geometry.group_inputs();
+        self.to.wrapping_add(panel.first * tile_rows + row * panel.width)
+    }
+
+    /// Where the packed gradient of a panel begins.
+    #[inline(always)]
+    fn packed_panel(&self, panel: &PanelColumns) -> usize {
+        let columns = panel.first - self.all_panels.get(self.panels.start).first;
+        columns * Cut::block(self.geometry) * self.geometry.out_size[1]
+    }
+
+    /// Packs the gradient at a row of places, as the one at `index` of the block.
+    #[inline(always)]
+    fn pack<V: Microkernel<Elem = T>>(&mut self, image: usize, row: usize, index: usize) {
         let [image_stride, _, row_stride, column_stride] = self.operands.dy.strides();
-        let PanelColumns { first, columns, width } = self.panel;
-        let channel = self.operands.group * self.geometry.group_outputs() + first;
-        let from = image * image_stride + row * row_stride + channel;
         let places = self.geometry.out_size[1];
-        for (place, to) in self.packed[at..][..places * width].chunks_exact_mut(width).enumerate() {
-            let from = self.operands.dy.as_ptr().wrapping_add(from + place * column_stride);
-            for (i, to) in to.chunks_exact_mut(V::LANES).enumerate() {
-                let j = i * V::LANES;
-                let some = V::LANES.min(columns - j);
-                // SAFETY: these channels of a place are inside the gradient.
-                let vector = unsafe {
-                    if some == V::LANES {
-                        V::load(from.add(j))
-                    } else {
-                        V::load_first(from.add(j), some)
-                    }
-                };
-                vector.write_to(to);
+        let group = self.operands.group * self.geometry.group_outputs();
+        let from_row = image * image_stride + row * row_stride + group;
+        for panel in self.panels.clone() {
+            let panel = self.all_panels.get(panel);
+            let PanelColumns { first, columns, width } = panel;
+            let at = self.packed_panel(&panel) + index * places * width;
+            let to = &mut self.packed[at..][..places * width];
+            for (place, to) in to.chunks_exact_mut(width).enumerate() {
+                let from = self.operands.dy.as_ptr();
+                let from = from.wrapping_add(from_row + first + place * column_stride);
+                for (i, to) in to.chunks_exact_mut(V::LANES).enumerate() {
+                    let j = i * V::LANES;
+                    let some = V::LANES.min(columns - j);
+                    // SAFETY: these channels of a place are inside the gradient.
+                    let vector = unsafe {
+                        if some == V::LANES {
+                            V::load(from.add(j))
+                        } else {
+                            V::load_first(from.add(j), some)
+                        }
+                    };
+                    vector.write_to(to);
+                }
             }
         }
     }
 
-    /// Adds the products of some rows of places.
+    /// Adds the products of some rows of places by a panel.
     #[inline(always)]
-    fn add<V: Microkernel<Elem = T>>(&self, seen: &Seen<T>, pairs: &[Pair]) {
+    fn add<V: Microkernel<Elem = T>>(&self, seen: &Seen<T>, panel: &PanelColumns, pairs: &[Pair]) {
         let (channels, kernel) = (self.geometry.group_inputs(), self.geometry.kernel);
         let (tap, mut channel) = (self.rows.start / channels, self.rows.start % channels);
         let [mut tap_row, mut tap_column] = [tap / kernel[1], tap % kernel[1]];
-        let width = self.panel.width;
+        let width = panel.width;
+        let packed = self.packed[self.packed_panel(panel)..].as_ptr();
         for row in self.rows.clone().step_by(V::MR) {
             let rows = V::MR.min(self.rows.end - row);
             let mut offsets = [0; MAX_MR];
@@ -320,15 +370,15 @@ impl<T: Element> Tiles<'_, T> {
             let tile = Tile {
                 a: seen.pointer,
                 a_layout: RowsOfA { offsets: &offsets, step: seen.places[2] },
-                b: self.packed.as_ptr(),
+                b: packed,
                 pairs,
                 depth: self.geometry.out_size[1],
                 b_stride: width,
                 rows,
                 vectors: width / V::LANES,
             };
-            let panel = Panel {
-                c: self.to.wrapping_add(row * width),
+            let out = Panel {
+                c: self.sums(panel, row),
                 row_stride: width,
                 place: Place::Contiguous(0),
                 columns: width,
@@ -337,7 +387,7 @@ impl<T: Element> Tiles<'_, T> {
             };
             // SAFETY: taps and channels of the places are inside the image or its copy, the rows of
             // places have been packed, and these rows of the sums are this job's.
-            unsafe { V::tile(&tile, &panel) };
+            unsafe { V::tile(&tile, &out) };
         }
     }
 }
