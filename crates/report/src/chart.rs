@@ -1,112 +1,161 @@
-//! What all plots have in common: panels with a title, labelled axes and a light grid, in SVG.
+//! Charts: a title, axes with a light grid, and curves.
 
 use std::ops::Range;
 
-use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
-use plotters::prelude::*;
+use crate::figure::Panel;
+use crate::html::escape;
+use crate::picture::Picture;
 
-/// Colours that stay apart for the colour-blind (Okabe and Ito 2008).
-pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
-pub(crate) const ORANGE: RGBColor = RGBColor(213, 94, 0);
-pub(crate) const PALE_BLUE: RGBColor = RGBColor(148, 190, 222);
+/// Room for the labels around the plot.
+const LEFT: f64 = 54.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 40.0;
 
-const TEXT: RGBColor = RGBColor(51, 51, 51);
-const AXIS: RGBColor = RGBColor(150, 150, 150);
-const GRID: RGBColor = RGBColor(229, 229, 229);
-const FONT: &str = "sans-serif";
+/// More corners than this a curve does not need: each stands for the least or the greatest of its
+/// neighbours.
+const CORNERS: usize = 800;
 
-/// Why a plot could not be drawn. The message is one line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot draw the plot: {0}")]
-pub struct PlotError(String);
-
-impl PlotError {
-    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        PlotError(error.to_string().replace('\n', " "))
-    }
-}
-
-/// A part of the picture that holds one chart.
-pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
-/// A chart with linear axes.
-pub(crate) type Chart<'a, 'b> =
-    ChartContext<'b, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-
-/// What a chart says about itself.
-pub(crate) struct Labels<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) x: &'a str,
-    pub(crate) y: &'a str,
-}
-
-/// An SVG picture of `size` = `(width, height)` pixels, white, that `draw` draws on.
-pub(crate) fn svg(
-    size: (u32, u32),
-    draw: impl FnOnce(&Area<'_>) -> Result<(), PlotError>,
-) -> Result<String, PlotError> {
-    let mut picture = String::new();
-    {
-        let area = SVGBackend::with_string(&mut picture, size).into_drawing_area();
-        area.fill(&WHITE).map_err(PlotError::new)?;
-        draw(&area)?;
-        area.present().map_err(PlotError::new)?;
-    }
-    Ok(picture)
-}
-
-/// Axes, grid and labels, for curves over `x` and `y`.
-pub(crate) fn chart<'a, 'b>(
-    area: &'b Area<'a>,
-    labels: &Labels<'_>,
+/// A chart that is being drawn. Curves have the classes of `plot.css`: `a`, `b`, `pale`.
+pub(crate) struct Chart {
+    title: String,
+    x_label: &'static str,
+    size: [f64; 2],
     x: Range<f64>,
     y: Range<f64>,
-) -> Result<Chart<'a, 'b>, PlotError> {
-    let decimals = decimals(&y);
-    let mut chart = ChartBuilder::on(area)
-        .caption(labels.title, (FONT, 20).into_font().color(&TEXT))
-        .margin(14)
-        .margin_right(24)
-        .x_label_area_size(44)
-        .y_label_area_size(66)
-        .build_cartesian_2d(x, y)
-        .map_err(PlotError::new)?;
-    chart
-        .configure_mesh()
-        .x_desc(labels.x)
-        .y_desc(labels.y)
-        .x_labels(8)
-        .y_labels(8)
-        .max_light_lines(0)
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.decimals$}"))
-        .bold_line_style(GRID)
-        .axis_style(AXIS)
-        .label_style((FONT, 13).into_font().color(&TEXT))
-        .axis_desc_style((FONT, 14).into_font().color(&TEXT))
-        .draw()
-        .map_err(PlotError::new)?;
-    Ok(chart)
+    body: String,
+    legend: Vec<(&'static str, &'static str)>,
 }
 
-/// The box that says which curve is which.
-pub(crate) fn legend<'a: 'b, 'b>(chart: &mut Chart<'a, 'b>) -> Result<(), PlotError> {
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(12)
-        .background_style(WHITE)
-        .border_style(GRID)
-        .label_font((FONT, 13).into_font().color(&TEXT))
-        .draw()
-        .map_err(PlotError::new)
+impl Chart {
+    /// Without curves yet; `size` is `[width, height]`.
+    pub(crate) fn new(
+        title: impl Into<String>,
+        x_label: &'static str,
+        size: [f64; 2],
+        x: Range<f64>,
+        y: Range<f64>,
+    ) -> Chart {
+        let (title, body, legend) = (title.into(), String::new(), vec![]);
+        Chart { title, x_label, size, x, y, body, legend }
+    }
+
+    /// A curve through `points`, those that are not finite left out.
+    pub(crate) fn curve(&mut self, class: &'static str, points: impl Iterator<Item = (f64, f64)>) {
+        let points: Vec<_> = points.filter(|(_, y)| y.is_finite()).collect();
+        let corners: Vec<String> = thin(&points).iter().map(|&point| self.place(point)).collect();
+        self.body += &format!("<polyline class=\"{class}\" points=\"{}\"/>\n", corners.join(" "));
+    }
+
+    /// Dots at `points`, those that are not finite left out.
+    pub(crate) fn dots(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+        for point in points.filter(|(_, y)| y.is_finite()) {
+            let (x, y) = (self.x_place(point.0), self.y_place(point.1));
+            self.body +=
+                &format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>\n");
+        }
+    }
+
+    /// A picture that fills the plot.
+    pub(crate) fn picture(&mut self, picture: &Picture) {
+        let [width, height] = self.inner();
+        self.body += &format!(
+            "<image class=\"pixels\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{width}\" \
+             height=\"{height}\" preserveAspectRatio=\"none\" href=\"{}\"/>\n",
+            picture.data_url()
+        );
+    }
+
+    /// What curves of this class are.
+    pub(crate) fn name(&mut self, class: &'static str, name: &'static str) {
+        self.legend.push((class, name));
+    }
+
+    /// The drawing.
+    pub(crate) fn panel(self) -> Panel {
+        let [width, height] = self.size;
+        let mut body = String::new();
+        let (bottom, right) = (height - BOTTOM, width - RIGHT);
+        for (value, label) in ticks(&self.y) {
+            let (y, x) = (self.y_place(value), LEFT - 6.0);
+            body += &format!(
+                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text x=\"{x}\" y=\"{:.1}\" \
+                 text-anchor=\"end\">{label}</text>\n",
+                y + 4.0
+            );
+        }
+        for (value, label) in ticks(&self.x) {
+            let (x, y) = (self.x_place(value), bottom + 16.0);
+            body += &format!(
+                "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/><text x=\"{x:.1}\" y=\"{y}\" \
+                 text-anchor=\"middle\">{label}</text>\n"
+            );
+        }
+        body += &self.body;
+        body += &format!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>\n");
+        let title = escape(&self.title);
+        body += &format!("<text class=\"title\" x=\"{LEFT}\" y=\"18\">{title}</text>\n");
+        body += &format!(
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+            (LEFT + right) / 2.0,
+            height - 6.0,
+            self.x_label
+        );
+        let mut end = right;
+        for (class, name) in self.legend.iter().rev() {
+            body += &format!(
+                "<text class=\"legend\" x=\"{end}\" y=\"18\" text-anchor=\"end\">{name}</text>\n"
+            );
+            end -= 6.6 * name.len() as f64 + 6.0;
+            body += &format!("<path class=\"{class}\" d=\"M{} 14h16\"/>\n", end - 16.0);
+            end -= 28.0;
+        }
+        Panel { label: format!("{} over {}", self.title, self.x_label), size: self.size, body }
+    }
+
+    fn inner(&self) -> [f64; 2] {
+        [self.size[0] - LEFT - RIGHT, self.size[1] - TOP - BOTTOM]
+    }
+
+    fn x_place(&self, x: f64) -> f64 {
+        LEFT + part(&self.x, x) * self.inner()[0]
+    }
+
+    fn y_place(&self, y: f64) -> f64 {
+        TOP + (1.0 - part(&self.y, y)) * self.inner()[1]
+    }
+
+    fn place(&self, (x, y): (f64, f64)) -> String {
+        format!("{:.1},{:.1}", self.x_place(x), self.y_place(y))
+    }
+}
+
+/// How far along the range a value lies, kept inside.
+fn part(range: &Range<f64>, value: f64) -> f64 {
+    ((value - range.start) / (range.end - range.start)).clamp(0.0, 1.0)
+}
+
+/// The lowest and highest of neighbours, in their order, where there are more points than corners.
+fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= CORNERS {
+        return points.to_vec();
+    }
+    let mut kept = Vec::with_capacity(CORNERS);
+    for some in points.chunks(points.len().div_ceil(CORNERS / 2)) {
+        let by_height = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let extremes = (some.iter().min_by(by_height), some.iter().max_by(by_height));
+        if let (Some(&low), Some(&high)) = extremes {
+            kept.extend(if low.0 <= high.0 { [low, high] } else { [high, low] });
+        }
+    }
+    kept
 }
 
 /// From the lowest to the highest finite value, with some air, or 0 to 1 where there is none.
 pub(crate) fn range_of(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for value in values.filter(|v| v.is_finite()) {
+    // Differences of what lies further out overflow.
+    for value in values.filter(|v| v.is_finite()).map(|v| v.clamp(-1e300, 1e300)) {
         low = low.min(value);
         high = high.max(value);
     }
@@ -118,10 +167,25 @@ pub(crate) fn range_of(values: impl Iterator<Item = f64>) -> Range<f64> {
     low - air..high + air
 }
 
-/// Enough places behind the point to tell the labels of an axis apart.
-fn decimals(range: &Range<f64>) -> usize {
-    let step = (range.end - range.start) / 8.0;
-    (-step.log10()).ceil().clamp(0.0, 12.0) as usize
+/// About five round numbers in the range, with their labels.
+fn ticks(range: &Range<f64>) -> Vec<(f64, String)> {
+    let rough = (range.end - range.start) / 6.0;
+    let power = 10.0_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&step| step >= rough);
+    let Some(step) = step.filter(|&step| step > 0.0 && step.is_finite()) else {
+        return vec![];
+    };
+    let first = (range.start / step).ceil();
+    let values = (0..12).map(|i| (first + f64::from(i)) * step);
+    let values: Vec<_> = values.filter(|&v| v <= range.end).collect();
+    let largest = range.start.abs().max(range.end.abs());
+    let decimals = (-step.log10()).ceil().clamp(0.0, 12.0) as usize;
+    let label = |v: f64| match v {
+        0.0 => "0".to_string(),
+        v if largest >= 1e6 || step < 1e-5 => format!("{v:.0e}"),
+        v => format!("{v:.decimals$}"),
+    };
+    values.into_iter().map(|v| (v, label(v))).collect()
 }
 
 #[cfg(test)]
@@ -135,13 +199,31 @@ mod tests {
         assert_eq!(range_of([].into_iter()), 0.0..1.0);
         assert_eq!(range_of([4.0, 4.0].into_iter()), 2.0..6.0);
         assert_eq!(range_of([0.0].into_iter()), -0.5..0.5);
+        assert!(range_of([f64::MAX, f64::MIN].into_iter()).end.is_finite());
     }
 
     #[test]
-    fn labels_can_be_told_apart() {
-        assert_eq!(decimals(&(0.0..800.0)), 0);
-        assert_eq!(decimals(&(0.0..3.2)), 1);
-        assert_eq!(decimals(&(0.84..0.96)), 2);
-        assert_eq!(decimals(&(0.0..1e-30)), 12);
+    fn ticks_are_round_and_can_be_told_apart() {
+        let labels = |range| {
+            let labels: Vec<_> = ticks(&range).into_iter().map(|(_, label)| label).collect();
+            labels.join(" ")
+        };
+        assert_eq!(labels(0.0..3.2), "0 1 2 3");
+        assert_eq!(labels(0.0..585.0), "0 100 200 300 400 500");
+        assert_eq!(labels(0.845..0.955), "0.86 0.88 0.90 0.92 0.94");
+        assert_eq!(labels(-1.0..1e30), "0 2e29 4e29 6e29 8e29 1e30");
+        assert_eq!(ticks(&(0.0..0.0)).len(), 0);
+    }
+
+    #[test]
+    fn long_curves_keep_their_peaks() {
+        let mut points: Vec<_> = (0..10_000).map(|i| (f64::from(i), 1.0)).collect();
+        points[4321].1 = 9.0;
+        points[4322].1 = -9.0;
+        let kept = thin(&points);
+        assert!(kept.len() <= CORNERS, "{}", kept.len());
+        assert!(kept.contains(&(4321.0, 9.0)) && kept.contains(&(4322.0, -9.0)));
+        assert!(kept.is_sorted_by_key(|point| point.0));
+        assert_eq!(thin(&points[..5]), points[..5]);
     }
 }

@@ -1,10 +1,26 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod base64;
 mod chart;
+mod confusion;
+mod error;
+mod figure;
+mod html;
+mod layer_stats;
 mod loss;
+mod page;
+mod picture;
 mod schedule;
 
-pub use chart::PlotError;
-pub use loss::{LossPlot, loss_plot};
-pub use schedule::{SchedulePlot, schedule_plot};
+pub use confusion::Confusion;
+pub use error::PlotError;
+pub use figure::Figure;
+pub use layer_stats::{LayerStatsPlot, color_dim};
+pub use loss::LossPlot;
+pub use page::{
+    Captioned, ConvolutionAsMatrix, Epoch, Explorer, Finding, Layer, LayerKind, Mistake, Page,
+    Sample, Table,
+};
+pub use picture::Picture;
+pub use schedule::SchedulePlot;

@@ -1,8 +1,7 @@
 //! Hyperparameters over a training run.
 
-use plotters::prelude::*;
-
-use crate::chart::{Area, BLUE, Labels, ORANGE, PlotError, chart, range_of, svg};
+use crate::chart::{Chart, range_of};
+use crate::figure::{Figure, Panel};
 
 /// The schedules of a training run, one value for each step.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,45 +12,28 @@ pub struct SchedulePlot<'a> {
     pub momentum: &'a [f64],
 }
 
-/// Draws learning rate and momentum over steps, side by side. Values that are not finite are left
-/// out.
-///
-/// Returns an SVG document.
-///
-/// ```
-/// use topedge_report::{SchedulePlot, schedule_plot};
-///
-/// let svg = schedule_plot(&SchedulePlot { lr: &[0.01, 0.1, 0.01], momentum: &[0.95, 0.85, 0.95] })?;
-/// assert!(svg.contains("Learning rate") && svg.contains("Momentum"));
-/// # Ok::<(), topedge_report::PlotError>(())
-/// ```
-///
-/// # Errors
-///
-/// When the drawing library refuses.
-pub fn schedule_plot(plot: &SchedulePlot<'_>) -> Result<String, PlotError> {
-    svg((1080, 400), |area| {
-        let (left, right) = area.split_horizontally(540);
-        let lr = Labels { title: "Learning rate", x: "step", y: "lr" };
-        let momentum = Labels { title: "Momentum", x: "step", y: "momentum" };
-        panel(&left, &lr, plot.lr, BLUE)?;
-        panel(&right, &momentum, plot.momentum, ORANGE)
-    })
+impl SchedulePlot<'_> {
+    /// Learning rate and momentum over steps, side by side. Values that are not finite are left out.
+    ///
+    /// ```
+    /// use topedge_report::SchedulePlot;
+    ///
+    /// let plot = SchedulePlot { lr: &[0.01, 0.1, 0.01], momentum: &[0.95, 0.85, 0.95] };
+    /// let svg = plot.figure().svg();
+    /// assert!(svg.contains("Learning rate") && svg.contains("Momentum"));
+    /// ```
+    pub fn figure(&self) -> Figure {
+        let panels = [panel("Learning rate", self.lr, "a"), panel("Momentum", self.momentum, "b")];
+        Figure::new(panels.into())
+    }
 }
 
-fn panel(
-    area: &Area<'_>,
-    labels: &Labels<'_>,
-    values: &[f64],
-    color: RGBColor,
-) -> Result<(), PlotError> {
-    let steps = values.len().max(1) as f64;
-    let mut chart = chart(area, labels, 0.0..steps, range_of(values.iter().copied()))?;
-    let points = values.iter().enumerate().map(|(i, &v)| (i as f64, v));
-    chart
-        .draw_series(LineSeries::new(points.filter(|(_, v)| v.is_finite()), color.stroke_width(2)))
-        .map_err(PlotError::new)?;
-    Ok(())
+fn panel(title: &str, values: &[f64], class: &'static str) -> Panel {
+    let steps = 0.0..values.len().max(1) as f64;
+    let mut chart =
+        Chart::new(title, "step", [400.0, 260.0], steps, range_of(values.iter().copied()));
+    chart.curve(class, (0..).map(f64::from).zip(values.iter().copied()));
+    chart.panel()
 }
 
 #[cfg(test)]
@@ -68,15 +50,14 @@ mod tests {
     #[test]
     fn one_curve_a_panel_with_a_corner_for_each_step() {
         let (lr, momentum) = ([0.1, 0.2, 0.3, 0.2, 0.1], [0.9, f64::NAN, 0.8, 0.7, 0.9]);
-        let svg = schedule_plot(&SchedulePlot { lr: &lr, momentum: &momentum }).unwrap();
-        let corners = corners(&svg);
-        assert!(corners.contains(&5) && corners.contains(&4), "{corners:?}");
+        let svg = SchedulePlot { lr: &lr, momentum: &momentum }.figure().svg();
+        assert_eq!(corners(&svg), [5, 4]);
     }
 
     #[test]
     fn odd_numbers_are_drawn_as_far_as_they_can_be() {
         for values in [&[][..], &[f64::NAN], &[0.1], &[1e-300, 1e300]] {
-            let svg = schedule_plot(&SchedulePlot { lr: values, momentum: values }).unwrap();
+            let svg = SchedulePlot { lr: values, momentum: values }.figure().svg();
             assert!(!svg.contains("NaN") && svg.ends_with("</svg>\n"), "{svg}");
         }
     }

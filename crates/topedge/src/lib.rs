@@ -5,6 +5,7 @@
 pub mod bench;
 mod error;
 pub mod model;
+mod page;
 pub mod prelude;
 
 pub use topedge_autograd as autograd;
@@ -15,4 +16,5 @@ pub use topedge_report as report;
 
 pub use error::{Error, Result};
 pub use model::{Model, ModelInfo, Prediction};
+pub use page::training_page;
 pub use topedge_nn::{LayerSummary, Summary};

@@ -6,6 +6,7 @@ mod failure;
 mod output;
 mod predict;
 mod progress;
+mod report;
 mod results;
 mod run_folder;
 mod summary;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use topedge::nn::optim::Hyper;
 use topedge::nn::{StateDict, StateValues, state_dict};
 use topedge::prelude::*;
-use topedge::report::{LossPlot, SchedulePlot, loss_plot, schedule_plot};
+use topedge::report::{LossPlot, SchedulePlot};
 
 use super::failure::Failure;
 use super::output;
@@ -24,7 +24,7 @@ pub(crate) struct Results {
     /// What `sample.png` shows.
     sample_label: String,
     /// The files to write: names and contents.
-    pub(crate) files: [(&'static str, Vec<u8>); 5],
+    pub(crate) files: [(&'static str, Vec<u8>); 6],
 }
 
 /// The last word for a program.
@@ -44,6 +44,7 @@ impl Results {
         info: &ModelInfo,
         splits: &Splits,
         settings: &Settings<'_>,
+        report: String,
     ) -> Result<Results, Failure> {
         let model = &*learner.state.model;
         let default = Recorder::default();
@@ -68,9 +69,10 @@ impl Results {
             sample_label: sample_label.clone(),
             files: [
                 ("model.safetensors", info.to_bytes(model)?),
+                ("report.html", report.into_bytes()),
                 ("settings.json", settings.to_json()?),
-                ("loss.svg", loss_plot(&losses)?.into_bytes()),
-                ("schedule.svg", schedule_plot(&schedules)?.into_bytes()),
+                ("loss.svg", losses.figure().svg().into_bytes()),
+                ("schedule.svg", schedules.figure().svg().into_bytes()),
                 ("sample.png", png(splits.valid.image(0), info.image_shape)?),
             ],
         })
@@ -97,7 +99,7 @@ accuracy  {:.4}, trained at {:.0} images per second
 
 model     {model}
 history   {history}
-plots     {}  {}
+report    {}
 
 Try next:
   {program} predict {model} {}    # shows a {}
@@ -105,8 +107,7 @@ Try next:
   {program} train --help",
             self.accuracy,
             self.images_per_second,
-            file("loss.svg"),
-            file("schedule.svg"),
+            file("report.html"),
             file("sample.png"),
             self.sample_label,
         ))

@@ -8,7 +8,7 @@ use serde::Serialize;
 use topedge::autograd::Tensor;
 use topedge::data::DataError;
 use topedge::kernels::Isa;
-use topedge::nn::callbacks::CsvLogger;
+use topedge::nn::callbacks::{ActivationStats, CsvLogger};
 use topedge::nn::{Context, MAX_LR, parameter_count};
 use topedge::prelude::*;
 
@@ -16,7 +16,7 @@ use super::epochs::Epochs;
 use super::failure::Failure;
 use super::results::Results;
 use super::run_folder::RunFolder;
-use super::{output, progress};
+use super::{output, progress, report};
 
 /// Trains a network on images of classes
 #[derive(Debug, clap::Args)]
@@ -25,8 +25,9 @@ use super::{output, progress};
 Trains a network on images of classes.
 
 Without --data, on handwritten digits that it draws itself. The run's folder then holds
-model.safetensors (PyTorch reads it, too), history.csv, settings.json, loss.svg, schedule.svg, and
-sample.png to try the model on. A run that fails leaves nothing behind.
+report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv,
+settings.json, loss.svg, schedule.svg, and sample.png to try the model on. A run that fails leaves
+nothing behind.
 
 The same command gives the same weights, bit for bit, with any number of threads.",
     after_help = "\
@@ -175,6 +176,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut learner = Learner::new(loaders, network, CrossEntropy::default())
         .metric(Accuracy::default())
         .seed(args.seed)
+        .callback(ActivationStats::default().with_histograms())
         .callback(CsvLogger::new(folder.history()))
         .callback(Epochs::new(args.json, batch_size));
     learner = match args.optimizer {
@@ -191,7 +193,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Schedule::Flat => learner.fit(epochs, args.lr)?,
     }
 
-    let results = Results::of(&learner, &info, &splits, &settings)?;
+    let report = report::page(&mut learner, &settings)?;
+    let results = Results::of(&learner, &info, &splits, &settings, report)?;
     let path = folder.finish(&results.files)?;
     Ok(output::line(results.text(&path, args.json)?)?)
 }

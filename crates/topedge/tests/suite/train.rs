@@ -49,13 +49,16 @@ fn people_get_a_table_and_files() {
     write_mnist(&dir.path().join("data"));
     let text = succeed(dir.path(), &with(&["--out", "out"])).join("\n");
     assert!(text.contains("epoch  train_loss  valid_loss  accuracy      time\n    0  "), "{text}");
-    for part in ["images per second", "out/model.safetensors", "Try next", "predict"] {
+    for part in
+        ["images per second", "out/model.safetensors", "out/report.html", "Try next", "predict"]
+    {
         assert!(text.contains(part), "{text}");
     }
     let expected = [
         "history.csv",
         "loss.svg",
         "model.safetensors",
+        "report.html",
         "sample.png",
         "schedule.svg",
         "settings.json",

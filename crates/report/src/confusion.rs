@@ -1,0 +1,142 @@
+//! Which classes are taken for which.
+
+use std::cmp::Reverse;
+
+use crate::error::PlotError;
+use crate::figure::{Figure, Panel};
+use crate::html::escape;
+
+/// Beyond this many classes the numbers of a matrix cannot be read any more.
+const CLASSES: usize = 40;
+
+/// How often images of each class were taken for each class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confusion {
+    classes: Vec<String>,
+    /// `[label][prediction]`
+    counts: Vec<usize>,
+}
+
+impl Confusion {
+    /// Of images with these labels and predictions, indices into `classes`.
+    ///
+    /// ```
+    /// use topedge_report::Confusion;
+    ///
+    /// let classes = ["cat", "dog"].map(String::from);
+    /// let confusion = Confusion::new(&classes, [(0, 0), (0, 1), (1, 1), (0, 1)])?;
+    /// assert_eq!(confusion.most_confused(), [("cat", "dog", 2)]);
+    /// # Ok::<(), topedge_report::PlotError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no class.
+    pub fn new(
+        classes: &[String],
+        labels_and_predictions: impl IntoIterator<Item = (usize, usize)>,
+    ) -> Result<Confusion, PlotError> {
+        let n = classes.len();
+        let mut counts = vec![0; n * n];
+        for (label, prediction) in labels_and_predictions {
+            if label >= n || prediction >= n {
+                let expected = format!("classes below {n}");
+                let found = label.max(prediction);
+                return Err(PlotError::new("a confusion matrix", expected, found));
+            }
+            counts[label * n + prediction] += 1;
+        }
+        Ok(Confusion { classes: classes.to_vec(), counts })
+    }
+
+    /// The pairs that were confused at all: label, prediction, how often; the most frequent first.
+    pub fn most_confused(&self) -> Vec<(&str, &str, usize)> {
+        let n = self.classes.len();
+        let wrong = (0..n * n).filter(|i| i / n != i % n && self.counts[*i] > 0);
+        let mut pairs: Vec<_> =
+            wrong.map(|i| (&*self.classes[i / n], &*self.classes[i % n], self.counts[i])).collect();
+        pairs.sort_by_key(|&(_, _, count)| Reverse(count));
+        pairs
+    }
+
+    /// The matrix: a row for each label, a column for each prediction.
+    ///
+    /// # Errors
+    ///
+    /// With more classes than a matrix can show legibly.
+    pub fn figure(&self) -> Result<Figure, PlotError> {
+        let n = self.classes.len();
+        if !(1..=CLASSES).contains(&n) {
+            return Err(PlotError::new("a confusion matrix", format!("1 to {CLASSES} classes"), n));
+        }
+        let (cell, left, top) = (38.0, 90.0, 56.0);
+        let side = cell * n as f64;
+        let mut body = format!(
+            "<text class=\"title\" x=\"{left}\" y=\"18\">prediction</text>\
+             <text class=\"title\" x=\"6\" y=\"{}\">label</text>\n",
+            top - 10.0
+        );
+        for (i, class) in self.classes.iter().enumerate() {
+            let (name, middle) = (escape(&shortened(class)), cell * (i as f64 + 0.5));
+            let (x, y) = (left + middle, top + middle + 4.0);
+            body += &format!(
+                "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{name}</text>\
+                 <text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{name}</text>\n",
+                top - 10.0,
+                left - 8.0
+            );
+        }
+        for (i, &count) in self.counts.iter().enumerate() {
+            let (row, column) = (i / n, i % n);
+            let of_label: usize = self.counts[row * n..][..n].iter().sum();
+            let part = count as f64 / of_label.max(1) as f64;
+            let right = row == column;
+            // A few mistakes among thousands of images are to be seen, too.
+            let strength = if right { part } else { part.sqrt() };
+            let (x, y) = (left + cell * column as f64, top + cell * row as f64);
+            let class = if right { "right" } else { "wrong" };
+            let ink = if strength > 0.5 { " class=\"inverse\"" } else { "" };
+            body += &format!(
+                "<rect class=\"{class}\" fill-opacity=\"{strength:.3}\" x=\"{x}\" y=\"{y}\" \
+                 width=\"{cell}\" height=\"{cell}\"/><rect class=\"grid\" x=\"{x}\" y=\"{y}\" \
+                 width=\"{cell}\" height=\"{cell}\"/>"
+            );
+            if count > 0 {
+                let (x, y) = (x + cell / 2.0, y + cell / 2.0 + 4.0);
+                body += &format!(
+                    "<text{ink} x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{count}</text>"
+                );
+            }
+            body.push('\n');
+        }
+        let label = "confusion matrix: labels in rows, predictions in columns".to_string();
+        let size = [left + side + 8.0, top + side + 8.0];
+        Ok(Figure::new(vec![Panel { label, size, body }]))
+    }
+}
+
+/// A class's name as far as there is room for it.
+fn shortened(name: &str) -> String {
+    match name.chars().count() {
+        0..=12 => name.to_string(),
+        _ => name.chars().take(11).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_stand_in_rows_of_labels() {
+        let classes = ["a", "<b>", "c"].map(String::from);
+        let seen = [(0, 0), (0, 0), (1, 2), (2, 1), (2, 1), (2, 2)];
+        let confusion = Confusion::new(&classes, seen).unwrap();
+        assert_eq!(confusion.counts, [2, 0, 0, 0, 0, 1, 0, 2, 1]);
+        assert_eq!(confusion.most_confused(), [("c", "<b>", 2), ("<b>", "c", 1)]);
+        let svg = confusion.figure().unwrap().svg();
+        assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>"), "{svg}");
+        assert!(Confusion::new(&classes, [(0, 3)]).is_err());
+        assert!(Confusion::new(&[], []).unwrap().figure().is_err());
+    }
+}

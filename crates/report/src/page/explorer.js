@@ -1,0 +1,398 @@
+// Trace precedents: from an activation back to what made it.
+"use strict";
+
+(() => {
+  const data = pageData("trace-data");
+  if (!data || data.samples.length === 0) return;
+
+  // The image counts as layer -1: what the first layer is given.
+  const image = { path: "image", name: "normalised pixels", shape: data.image_shape, kind: "image" };
+  const layers = data.layers.map((layer) => {
+    const numbers = {};
+    for (const key of ["weight", "bias", "scale", "shift"]) {
+      if (key in layer) numbers[key] = floats(layer[key]);
+    }
+    return { ...layer, ...numbers };
+  });
+  const samples = data.samples.map((sample) => ({
+    ...sample,
+    values: [floats(sample.input), ...sample.outputs.map(floats)],
+  }));
+  const layerAt = (i) => (i < 0 ? image : layers[i]);
+  /** [channels, height, width] of a layer; features are channels of one value. */
+  const sizeOf = (i) => {
+    const shape = layerAt(i).shape;
+    return shape.length === 3 ? shape : [shape.reduce((a, b) => a * b, 1), 1, 1];
+  };
+  const valuesOf = (i) => samples[state.sample].values[i + 1];
+  const split = (place, [, height, width]) => [
+    Math.floor(place / (height * width)),
+    Math.floor(place / width) % height,
+    place % width,
+  ];
+
+  // The cursor and the chosen activation are places in a layer's values.
+  const state = { sample: 0, layer: Math.max(0, layers.findIndex((l) => l.kind === "conv2d")), cursor: 0, chosen: 0 };
+
+  /** What made the value at `place` of layer `i`: terms {place (-1: padding), input, weight}, bias. */
+  function precedents(i, place) {
+    const layer = layers[i];
+    const x = valuesOf(i - 1);
+    const one = (weight, bias) => ({ terms: [{ place, input: x[place], weight }], bias });
+    switch (layer.kind) {
+      case "conv2d": {
+        const [channels, height, width] = sizeOf(i - 1);
+        const [filter, row, column] = split(place, sizeOf(i));
+        const [kh, kw] = layer.kernel;
+        const inputs = channels / layer.groups;
+        const first = Math.floor(filter / (layer.shape[0] / layer.groups)) * inputs;
+        const terms = [];
+        for (let c = 0; c < inputs; c++) {
+          for (let p = 0; p < kh; p++) {
+            for (let q = 0; q < kw; q++) {
+              const weight = layer.weight[((filter * inputs + c) * kh + p) * kw + q];
+              const h = row * layer.stride[0] + p * layer.dilation[0] - layer.padding[0];
+              const w = column * layer.stride[1] + q * layer.dilation[1] - layer.padding[1];
+              const inside = h >= 0 && h < height && w >= 0 && w < width;
+              const from = inside ? ((first + c) * height + h) * width + w : -1;
+              terms.push({ place: from, input: inside ? x[from] : 0, weight });
+            }
+          }
+        }
+        return { terms, bias: layer.bias.length ? layer.bias[filter] : null };
+      }
+      case "linear": {
+        const terms = Array.from(x, (input, k) => ({ place: k, input, weight: layer.weight[place * x.length + k] }));
+        return { terms, bias: layer.bias.length ? layer.bias[place] : null };
+      }
+      case "scale": {
+        const [channel] = split(place, sizeOf(i));
+        return one(layer.scale[channel], layer.shift[channel]);
+      }
+      case "relu":
+      case "same":
+        return one(1, null);
+      default:
+        return null;
+    }
+  }
+
+  /** The window [top, bottom, left, right) of layer i's input that a window of its output depends on. */
+  function windowBefore(i, [top, bottom, left, right]) {
+    const layer = layers[i];
+    const [, height, width] = sizeOf(i - 1);
+    if (layer.kind === "conv2d") {
+      const side = (axis, from, to, size) => {
+        const start = from * layer.stride[axis] - layer.padding[axis];
+        const end = (to - 1) * layer.stride[axis] - layer.padding[axis] + layer.dilation[axis] * (layer.kernel[axis] - 1) + 1;
+        return [Math.min(size, Math.max(0, start)), Math.max(0, Math.min(size, end))];
+      };
+      return [...side(0, top, bottom, height), ...side(1, left, right, width)];
+    }
+    const pointwise = ["relu", "scale", "same"].includes(layer.kind);
+    return pointwise && layer.shape.length === 3 ? [top, bottom, left, right] : [0, height, 0, width];
+  }
+
+  // Drawing.
+
+  const largestOf = (values) => values.reduce((largest, v) => Math.max(largest, Math.abs(v)), 0);
+
+  /** One channel as pixels: an image in grey, all else in the colours of signs. */
+  function paint(context, i, channel, x, y, scale) {
+    const [, height, width] = sizeOf(i);
+    const values = valuesOf(i);
+    const [low, high] = i < 0 ? [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))] : [0, 0];
+    const largest = largestOf(values);
+    for (let h = 0; h < height; h++) {
+      for (let w = 0; w < width; w++) {
+        const value = values[(channel * height + h) * width + w];
+        const grey = Math.round((255 * (value - low)) / (high - low || 1));
+        context.fillStyle = css(i < 0 ? [grey, grey, grey] : signedColor(value, largest));
+        context.fillRect(x + w * scale, y + h * scale, scale, scale);
+      }
+    }
+  }
+
+  function prepare(canvas, width, height) {
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = Math.ceil(width * ratio);
+    canvas.height = Math.ceil(height * ratio);
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    return context;
+  }
+
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+
+  function box(context, name, x, y, width, height) {
+    context.strokeStyle = color("--paper");
+    context.lineWidth = 4;
+    context.strokeRect(x - 1, y - 1, width + 2, height + 2);
+    context.strokeStyle = color(name);
+    context.lineWidth = 2;
+    context.strokeRect(x - 1, y - 1, width + 2, height + 2);
+  }
+
+  const maps = byId("trace-maps");
+  const gap = 6;
+
+  /** How the channels' maps lie in the canvas. */
+  function layout() {
+    const [channels, height, width] = sizeOf(state.layer);
+    const room = Math.max(200, byId("trace").clientWidth - 2 * gap);
+    const scale = Math.max(2, Math.min(20, Math.floor(84 / Math.max(height, width))));
+    const across = Math.max(1, Math.min(channels, Math.floor(room / (width * scale + gap))));
+    return { channels, height, width, scale, across, down: Math.ceil(channels / across) };
+  }
+
+  function cornerOf({ height, width, scale, across }, channel) {
+    const x = gap + (channel % across) * (width * scale + gap);
+    return [x, gap + Math.floor(channel / across) * (height * scale + gap)];
+  }
+
+  function drawMaps() {
+    const l = layout();
+    const context = prepare(maps, gap + l.across * (l.width * l.scale + gap), gap + l.down * (l.height * l.scale + gap));
+    for (let channel = 0; channel < l.channels; channel++) {
+      const [x, y] = cornerOf(l, channel);
+      paint(context, state.layer, channel, x, y, l.scale);
+      context.strokeStyle = color("--line");
+      context.lineWidth = 1;
+      context.strokeRect(x - 0.5, y - 0.5, l.width * l.scale + 1, l.height * l.scale + 1);
+    }
+    for (const [name, place] of [["--ink", state.chosen], ["--focus", state.cursor]]) {
+      const [channel, row, column] = split(place, sizeOf(state.layer));
+      const [x, y] = cornerOf(l, channel);
+      box(context, name, x + column * l.scale, y + row * l.scale, l.scale, l.scale);
+    }
+  }
+
+  const position = (i, place) => {
+    const [channel, row, column] = split(place, sizeOf(i));
+    return layerAt(i).shape.length === 3 ? `channel ${channel}, row ${row}, column ${column}` : `feature ${channel}`;
+  };
+  const number = (value) => (Math.abs(value) >= 1000 ? value.toFixed(1) : value.toFixed(4)).replace("-", "−");
+
+  function showCursor() {
+    byId("trace-cursor").textContent = `${position(state.layer, state.cursor)}: ${number(valuesOf(state.layer)[state.cursor])}`;
+  }
+
+  /** The strip of receptive fields, from the image to the chosen activation. */
+  function drawFields() {
+    const strip = byId("trace-fields");
+    strip.replaceChildren();
+    let [channel, row, column] = split(state.chosen, sizeOf(state.layer));
+    let place = state.chosen;
+    let window_ = [row, row + 1, column, column + 1];
+    for (let i = state.layer; i >= -1; i--) {
+      const [, height, width] = sizeOf(i);
+      const scale = Math.max(2, Math.floor((i < 0 ? 140 : 84) / Math.max(height, width)));
+      const canvas = el("canvas", {});
+      const context = prepare(canvas, width * scale + 2 * gap, height * scale + 2 * gap);
+      paint(context, i, channel, gap, gap, scale);
+      const [top, bottom, left, right] = window_;
+      box(context, "--focus", gap + left * scale, gap + top * scale, (right - left) * scale, (bottom - top) * scale);
+      const seen = height * width > 1 ? `rows ${top}–${bottom - 1}, columns ${left}–${right - 1}` : `feature ${channel}`;
+      const figure = el("figure", { className: "field" }, canvas,
+        el("figcaption", {}, el("b", {}, `${layerAt(i).path} ${layerAt(i).name.split("(")[0]}`), el("br", {}), seen));
+      figure.dataset.window = window_.join(" ");
+      strip.prepend(figure);
+      if (i < 0) break;
+      const made = place === null ? null : precedents(i, place);
+      const strongest = made && made.terms.filter((t) => t.place >= 0).sort((a, b) => Math.abs(b.input * b.weight) - Math.abs(a.input * a.weight))[0];
+      window_ = windowBefore(i, window_);
+      if (layers[i].kind === "same" && strongest && layers[i].shape.length !== 3) {
+        const [, r, c] = split(strongest.place, sizeOf(i - 1));
+        if (bottom - top === 1 && right - left === 1) window_ = [r, r + 1, c, c + 1];
+      }
+      place = strongest ? strongest.place : null;
+      channel = strongest ? split(strongest.place, sizeOf(i - 1))[0] : 0;
+    }
+  }
+
+  const cell = (value, largest, properties) => {
+    const [background, ink] = [signedColor(value, largest), Math.abs(value) > 0.6 * largest];
+    const td = el("td", properties || {}, number(value));
+    td.style.background = css(background);
+    if (ink) td.className += " strong";
+    return td;
+  };
+
+  /** A grid of numbers `width` wide. */
+  const grid = (values, width, largest, make) => {
+    const table = el("table", { className: "sheet" });
+    for (let from = 0; from < values.length; from += width) {
+      const row = el("tr", {});
+      for (let k = from; k < Math.min(from + width, values.length); k++) row.append(make(values[k], k, largest));
+      table.append(row);
+    }
+    return table;
+  };
+
+  /** The spreadsheet: inputs, weights, products, and their sum. */
+  function drawSheet() {
+    const [i, place] = [state.layer, state.chosen];
+    const [sheet, result] = [byId("trace-sheet"), byId("trace-result")];
+    sheet.replaceChildren();
+    result.replaceChildren();
+    const value = valuesOf(i)[place];
+    const made = precedents(i, place);
+    if (!made) {
+      result.textContent = `${layers[i].name} does not say what it makes its values of.`;
+      return;
+    }
+    const products = made.terms.map((t) => t.input * t.weight);
+    const total = products.reduce((a, b) => a + b, 0);
+    const sum = total + (made.bias ?? 0);
+    const relu = layers[i].kind === "relu";
+    const terms = made.terms.length;
+    const bias = made.bias === null ? "" : ` + ${layers[i].kind === "scale" ? "shift" : "bias"} ${number(made.bias)}`;
+    const counted = terms === 1 ? "input × weight" : `${terms} products add up to`;
+    result.append(el("b", {}, `${layers[i].path} ${layers[i].name.split("(")[0]}, ${position(i, place)}`), el("br", {}),
+      `${counted} ${number(total)}${bias} = ${number(sum)}${relu ? `, of which ReLU makes ${number(Math.max(0, sum))}` : ""}. `,
+      `The activation is ${number(value)}.`);
+    Object.assign(result.dataset, { layer: layers[i].path, place, terms, total, bias: made.bias ?? 0, sum, value });
+
+    const convolution = layers[i].kind === "conv2d";
+    const taps = convolution ? layers[i].kernel[0] * layers[i].kernel[1] : terms;
+    const width = convolution ? layers[i].kernel[1] : Math.min(terms, 10);
+    const [inputs, weights] = [made.terms.map((t) => t.input), made.terms.map((t) => t.weight)];
+    const [most, heaviest, greatest] = [inputs, weights, products].map(largestOf);
+    for (let from = 0; from < terms; from += taps) {
+      const part = (values) => values.slice(from, from + taps);
+      const at = (k) => made.terms[from + k].place;
+      const subtotal = part(products).reduce((a, b) => a + b, 0);
+      const source = (v, k, largest) => {
+        if (at(k) < 0) return el("td", { className: "padding", title: "a zero around the input" }, "0");
+        const td = cell(v, largest, { className: "input" });
+        const button = el("button", { type: "button", title: position(i - 1, at(k)) }, td.textContent);
+        button.addEventListener("click", () => follow(i - 1, at(k)));
+        td.replaceChildren(button);
+        return td;
+      };
+      const channel = convolution ? split(made.terms.slice(from, from + taps).find((t) => t.place >= 0)?.place ?? 0, sizeOf(i - 1))[0] : 0;
+      sheet.append(el("div", { className: "slice" },
+        el("h4", {}, convolution ? `input channel ${channel}` : terms === 1 ? position(i - 1, at(0)) : "all inputs"),
+        el("div", { className: "equation" },
+          el("div", {}, grid(part(inputs), width, most, source), "inputs"),
+          el("span", {}, "×"),
+          el("div", {}, grid(part(weights), width, heaviest, cell1), "weights"),
+          el("span", {}, "="),
+          el("div", {}, grid(part(products), width, greatest, product), "products"),
+          el("span", { className: "subtotal" }, `sum ${number(subtotal)}`))));
+    }
+  }
+
+  const cell1 = (v, _, largest) => cell(v, largest);
+  const product = (v, _, largest) => {
+    const td = cell(v, largest, { className: "product" });
+    td.dataset.product = v;
+    return td;
+  };
+
+  // Choosing.
+
+  function choose(place) {
+    state.chosen = state.cursor = place;
+    drawMaps();
+    showCursor();
+    drawFields();
+    drawSheet();
+  }
+
+  /** On to an activation of the layer before, or to a pixel. */
+  function follow(i, place) {
+    if (i < 0) {
+      const [channel, row, column] = split(place, sizeOf(-1));
+      const result = byId("trace-result");
+      byId("trace-cursor").textContent = `pixel in row ${row}, column ${column}, channel ${channel}: ${number(valuesOf(-1)[place])} after normalisation. This is where it begins.`;
+      result.scrollIntoView({ block: "nearest" });
+      return;
+    }
+    state.layer = i;
+    mark("trace-layers", i);
+    choose(place);
+    byId("trace-maps-title").scrollIntoView({ block: "nearest" });
+  }
+
+  /** The activation of the layer that is largest: something to look at first. */
+  function largestPlace(i) {
+    const values = valuesOf(i);
+    return values.reduce((best, v, k) => (v > values[best] ? k : best), 0);
+  }
+
+  function mark(group, chosen) {
+    [...byId(group).children].forEach((button, k) => button.setAttribute("aria-pressed", String(k === chosen)));
+  }
+
+  samples.forEach((sample, k) => {
+    const [, height, width] = data.image_shape;
+    const canvas = el("canvas", {});
+    state.sample = k;
+    const scale = Math.max(1, Math.floor(56 / Math.max(height, width)));
+    paint(prepare(canvas, width * scale, height * scale), -1, 0, 0, 0, scale);
+    const right = sample.label === sample.prediction;
+    const button = el("button", { type: "button" }, canvas, el("span", {}, right ? sample.label : `${sample.label} → ${sample.prediction}`));
+    button.dataset.index = sample.index;
+    button.addEventListener("click", () => {
+      state.sample = k;
+      mark("trace-images", k);
+      choose(state.chosen);
+    });
+    byId("trace-images").append(button);
+  });
+  layers.forEach((layer, k) => {
+    const button = el("button", { type: "button", title: `${layer.path} ${layer.name}` },
+      `${layer.path} ${layer.name.split("(")[0]}`, el("small", {}, layer.shape.join("×")));
+    button.addEventListener("click", () => {
+      state.layer = k;
+      mark("trace-layers", k);
+      choose(largestPlace(k));
+    });
+    byId("trace-layers").append(button);
+  });
+
+  maps.addEventListener("click", (event) => {
+    const l = layout();
+    const [x, y] = [event.offsetX - gap, event.offsetY - gap];
+    const [stepX, stepY] = [l.width * l.scale + gap, l.height * l.scale + gap];
+    const [across, down] = [Math.floor(x / stepX), Math.floor(y / stepY)];
+    const [column, row] = [Math.floor((x - across * stepX) / l.scale), Math.floor((y - down * stepY) / l.scale)];
+    const channel = down * l.across + across;
+    const inside = x >= 0 && y >= 0 && across < l.across && channel < l.channels && column < l.width && row < l.height;
+    if (inside) choose((channel * l.height + row) * l.width + column);
+  });
+
+  maps.addEventListener("keydown", (event) => {
+    const l = layout();
+    let [channel, row, column] = split(state.cursor, sizeOf(state.layer));
+    // Over the edge of a map lies the next one.
+    const step = {
+      ArrowLeft: () => (column > 0 ? column-- : channel > 0 && (channel--, (column = l.width - 1))),
+      ArrowRight: () => (column < l.width - 1 ? column++ : channel < l.channels - 1 && (channel++, (column = 0))),
+      ArrowUp: () => (row > 0 ? row-- : channel >= l.across && ((channel -= l.across), (row = l.height - 1))),
+      ArrowDown: () => (row < l.height - 1 ? row++ : channel + l.across < l.channels && ((channel += l.across), (row = 0))),
+      Enter: () => {},
+    }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    step();
+    state.cursor = (channel * l.height + row) * l.width + column;
+    if (event.key === "Enter") choose(state.cursor);
+    drawMaps();
+    showCursor();
+  });
+
+  function drawAll() {
+    choose(state.chosen);
+  }
+
+  state.sample = 0;
+  mark("trace-images", 0);
+  mark("trace-layers", state.layer);
+  choose(largestPlace(state.layer));
+  addEventListener("resize", drawMaps);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+})();

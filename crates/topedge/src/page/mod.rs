@@ -1,0 +1,157 @@
+//! The page about a training run: what it shows, gathered from the learner.
+
+mod explorer;
+mod kernels;
+mod layers;
+mod matrix;
+mod validation;
+
+use topedge_autograd::no_grad;
+use topedge_data::Dataset;
+use topedge_nn::callbacks::{ActivationStats, Recorder};
+use topedge_nn::optim::Hyper;
+use topedge_nn::{EpochRow, Learner, Severity};
+use topedge_report::{
+    Captioned, Confusion, Epoch, Finding, LayerStatsPlot, LossPlot, Mistake, Page, Picture,
+    SchedulePlot,
+};
+
+use crate::error::Result;
+use validation::Seen;
+
+/// So many training images are shown.
+const BATCH: usize = 24;
+
+/// So many of the images with the largest losses are shown.
+const MISTAKES: usize = 16;
+
+/// Larger images are shown smaller, so that the page does not grow with them.
+const LONGEST_SIDE: usize = 64;
+
+/// The page about the last fit of `learner`, one HTML file that needs no other: how well it went and
+/// why, what the network looks like and what it gets wrong. `settings` are pairs of name and value.
+///
+/// What its [`ActivationStats`] recorded is shown, if it has such a callback.
+///
+/// ```
+/// use topedge::nn::callbacks::ActivationStats;
+/// use topedge::prelude::*;
+///
+/// let splits = digits::generate(&Digits { train: 512, valid: 100, ..Default::default() })?;
+/// let data = DataLoaders::new(&splits, &LoadersConfig::default())?;
+/// let model = Net::SimpleCnnBn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
+/// let mut learner = Learner::new(data, model, CrossEntropy::default())
+///     .metric(Accuracy::default())
+///     .callback(ActivationStats::default().with_histograms());
+/// learner.fit_one_cycle(1, 0.01)?;
+/// let html = topedge::training_page(&mut learner, "drawn digits", vec![])?;
+/// assert!(html.contains("Confusion matrix"));
+/// # Ok::<(), topedge::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// When the network does not put out a finite score for each class.
+pub fn training_page(
+    learner: &mut Learner,
+    title: &str,
+    settings: Vec<(String, String)>,
+) -> Result<String> {
+    let state = &mut learner.state;
+    let model = &mut *state.model;
+    let loader = &state.data.valid;
+    let valid = loader.dataset();
+    let seen = no_grad(|| validation::look(model, loader))?;
+    let by_loss = validation::by_loss(&seen);
+    let samples = validation::samples(&seen, &by_loss);
+    let normalize = &loader.config().normalize;
+    let explorer = explorer::explorer(model, valid, normalize, &seen, &samples)?;
+    let kernels = kernels::first_layer(model)?;
+    let matrix = samples.first().map(|&i| matrix::of_image(valid, i)).transpose()?.flatten();
+    let layers = layers::table(&learner.summary()?);
+
+    let findings = learner.diagnose().into_iter().map(|finding| Finding {
+        failure: finding.severity == Severity::Failure,
+        text: finding.text,
+        advice: finding.advice,
+    });
+    let (no_record, no_stats) = (Recorder::default(), ActivationStats::default());
+    let recorder = learner.find::<Recorder>().unwrap_or(&no_record);
+    let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
+    let data = &learner.state.data;
+    let (train, valid) = (data.train.dataset(), data.valid.dataset());
+    let valid_losses: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
+    let confusion = seen.iter().map(|seen| (seen.label, seen.prediction));
+    let page = Page {
+        title: title.to_string(),
+        settings,
+        epochs: recorder.rows.iter().map(epoch).collect(),
+        findings: findings.collect(),
+        losses: LossPlot {
+            train: &recorder.losses,
+            smoothed: &recorder.smoothed_losses,
+            valid: &valid_losses,
+        },
+        schedules: SchedulePlot {
+            lr: recorder.hyper(Hyper::Lr),
+            momentum: recorder.hyper(Hyper::Momentum),
+        },
+        batch: show_batch(train)?,
+        layers,
+        stats: stats
+            .layers
+            .iter()
+            .map(|layer| LayerStatsPlot {
+                layer: format!("{} {}", layer.path, layer.layer),
+                mean: &layer.mean,
+                std: &layer.std,
+                near_zero: &layer.near_zero,
+                histograms: &layer.histograms,
+            })
+            .collect(),
+        kernels,
+        confusion: Confusion::new(valid.vocab(), confusion)?,
+        mistakes: by_loss
+            .iter()
+            .take(MISTAKES)
+            .map(|&i| mistake(valid, i, &seen[i]))
+            .collect::<Result<_>>()?,
+        explorer,
+        matrix,
+    };
+    Ok(page.html()?)
+}
+
+fn epoch(row: &EpochRow) -> Epoch {
+    Epoch {
+        train_loss: row.train_loss,
+        valid_loss: row.valid_loss,
+        accuracy: row.metric("accuracy"),
+        seconds: row.seconds,
+    }
+}
+
+fn picture(data: &Dataset, i: usize) -> Result<Picture> {
+    Ok(Picture::image(data.image(i), data.image_shape())?.at_most(LONGEST_SIDE))
+}
+
+/// Images from all over the data set, since trees of images are sorted by class.
+fn show_batch(data: &Dataset) -> Result<Vec<Captioned>> {
+    let count = data.len().min(BATCH);
+    let images = (0..count).map(|i| i * data.len() / count);
+    let captioned = images.map(|i| {
+        let caption = data.vocab()[data.label(i) as usize].clone();
+        Ok(Captioned { picture: picture(data, i)?, caption })
+    });
+    captioned.collect()
+}
+
+fn mistake(data: &Dataset, i: usize, seen: &Seen) -> Result<Mistake> {
+    Ok(Mistake {
+        picture: picture(data, i)?,
+        label: data.vocab()[seen.label].clone(),
+        prediction: data.vocab()[seen.prediction].clone(),
+        probability: seen.probability,
+        loss: seen.loss,
+    })
+}
