@@ -12,7 +12,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 PEERS = Path(__file__).parent
@@ -72,10 +71,9 @@ def train(args, env):
     ours, theirs = {}, {}
     for batch_size in BATCH_SIZES:
         flags = ["--data", args.data, "--epochs", args.epochs, "--batch-size", batch_size, "--lr", 0.1]
-        with tempfile.TemporaryDirectory() as out:
-            command = [*CARGO, "topedge", "--", "train", "--net", "simple-cnn-bn", *flags]
-            command += ["--threads", args.threads, "--out", out, "--json"]
-            ours[f"batch {batch_size}"] = (seconds(command), None)
+        command = [*CARGO, "topedge-benches", "--example", "train", "--"]
+        command += [args.data, args.epochs, batch_size, 0.1]
+        ours[f"batch {batch_size}"] = (seconds(command), None)
         command = [sys.executable, PEERS / "train.py", *flags]
         theirs[f"batch {batch_size}"] = (seconds(command), None)
     return ours, theirs
