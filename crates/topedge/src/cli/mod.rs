@@ -3,13 +3,21 @@
 mod bench;
 mod epochs;
 mod failure;
+mod images;
+mod kernel;
+mod lettering;
+mod lr_find;
 mod output;
+mod picture;
 mod predict;
 mod progress;
+mod receptive_field;
 mod report;
 mod results;
 mod run_folder;
+mod show_batch;
 mod summary;
+mod terminal;
 mod train;
 
 use std::io::{self, Write};
@@ -33,6 +41,10 @@ Examples:
   topedge predict runs/1/model.safetensors digit.png
   topedge summary --net simple-cnn-bn
   topedge bench                               how fast is this machine?
+  topedge kernel digit.png                    where are its top edges?
+  topedge receptive-field                     how much of the image does a layer see?
+  topedge show-batch --data mnist             what is in a batch?
+  topedge lr-find --data mnist                which learning rate?
 
 Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
 path that does not exist). Errors are one line on standard error.
@@ -51,6 +63,10 @@ enum Command {
     Predict(predict::Args),
     Summary(summary::Args),
     Bench(bench::Args),
+    Kernel(kernel::Args),
+    ReceptiveField(receptive_field::Args),
+    ShowBatch(show_batch::Args),
+    LrFind(lr_find::Args),
 }
 
 /// Runs the command that the arguments of this process ask for.
@@ -84,6 +100,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Predict(args)) => predict::run(&args),
         Some(Command::Summary(args)) => summary::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Kernel(args)) => kernel::run(&args),
+        Some(Command::ReceptiveField(args)) => receptive_field::run(&args),
+        Some(Command::ShowBatch(args)) => show_batch::run(&args),
+        Some(Command::LrFind(args)) => lr_find::run(&args),
     }
 }
 

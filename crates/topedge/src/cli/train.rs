@@ -6,7 +6,6 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use topedge::autograd::Tensor;
-use topedge::data::DataError;
 use topedge::kernels::Isa;
 use topedge::nn::callbacks::{ActivationStats, CsvLogger};
 use topedge::nn::{Context, MAX_LR, parameter_count};
@@ -16,7 +15,7 @@ use super::epochs::Epochs;
 use super::failure::Failure;
 use super::results::Results;
 use super::run_folder::RunFolder;
-use super::{output, progress, report};
+use super::{images, output, report};
 
 /// Trains a network on images of classes
 #[derive(Debug, clap::Args)]
@@ -127,7 +126,7 @@ pub(crate) fn net_parser() -> impl TypedValueParser<Value = Net> {
     PossibleValuesParser::new(nets.map(Net::name)).try_map(|name| name.parse::<Net>())
 }
 
-fn learning_rate(text: &str) -> Result<f64, String> {
+pub(crate) fn learning_rate(text: &str) -> Result<f64, String> {
     let number = text.parse().ok();
     number
         // It is an `f32` that training takes, and that must not be 0.
@@ -141,16 +140,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         pool.build_global()
             .map_err(|error| Failure::Failed(format!("cannot start {threads} threads: {error}")))?;
     }
-    let splits = load(args)?;
-    let images = splits.train.len();
-    let batch_size = match args.batch_size {
-        None => images.min(512),
-        Some(size) if size as usize > images => {
-            let expected = format!("at most the {images} training images");
-            return Err(Failure::flag("--batch-size", size, expected));
-        }
-        Some(size) => size as usize,
-    };
+    let splits = images::load(args.data.as_deref(), args.labels.as_deref(), args.seed)?;
+    let batch_size = images::batch_size(args.batch_size, 512, &splits)?;
     let config = LoadersConfig { batch_size, seed: args.seed, ..Default::default() };
     let loaders = DataLoaders::new(&splits, &config)?;
     let info = ModelInfo {
@@ -208,45 +199,6 @@ fn check_batch_of_one(net: Net, config: &NetConfig) -> Result<(), Failure> {
         Failure::flag("--batch-size", 1, format!("at least 2 with --net {}: {error}", net.name()))
     })?;
     Ok(())
-}
-
-/// The images that the command line asks for.
-fn load(args: &Args) -> Result<Splits, Failure> {
-    let splits = match &args.data {
-        None => digits::generate(&Digits { seed: args.seed, ..Default::default() })?,
-        Some(dir) if !dir.is_dir() => {
-            let what = if dir.exists() { "is no folder" } else { "does not exist" };
-            let found = format!("{} {what}", dir.display());
-            return Err(Failure::flag("--data", found, "a folder with images"));
-        }
-        Some(dir) => {
-            let bar = progress::load_bar();
-            let splits = topedge::data::load(dir, &|at| progress::loading(&bar, at));
-            bar.finish_and_clear();
-            splits?
-        }
-    };
-    let splits = match &args.labels {
-        None => splits,
-        Some(labels) => {
-            let labels: Vec<&str> = labels.iter().map(|label| label.trim()).collect();
-            splits.with_labels(&labels).map_err(|error| match error {
-                DataError::UnknownLabel { .. } => Failure::Usage(format!("--labels: {error}")),
-                error => error.into(),
-            })?
-        }
-    };
-    if splits.train.vocab().len() < 2 {
-        let found = splits.train.vocab().join(", ");
-        return Err(match (&args.labels, &args.data) {
-            (None, Some(dir)) => Failure::Failed(format!(
-                "{}: expected images of at least 2 classes, found 1: {found}",
-                dir.display()
-            )),
-            _ => Failure::flag("--labels", found, "at least 2 different classes"),
-        });
-    }
-    Ok(splits)
 }
 
 impl Settings<'_> {

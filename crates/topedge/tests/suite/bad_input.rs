@@ -43,6 +43,7 @@ fn damaged(write: fn(&Path), damage: impl FnOnce(&Path), words: &[&str]) {
 fn wrong_use() {
     let dir = tempdir().unwrap();
     write_mnist(&dir.path().join("data"));
+    image::GrayImage::new(2, 1).save(dir.path().join("dot.png")).unwrap();
     for (args, words) in [
         (&["train", "--data", "nowhere"][..], &["--data", "nowhere", "does not exist"][..]),
         (&["train", "--data", "data/t10k-labels-idx1-ubyte"], &["--data", "is no folder"]),
@@ -74,6 +75,21 @@ fn wrong_use() {
         (&["bench", "--layers", "alexnet"], &["--layers alexnet", "a part of book1"]),
         (&["bench", "--isa", "mmx"], &["--isa mmx", "portable"]),
         (&["bench", "--threads", "0"], &["--threads", "0"]),
+        (&["kernel"], &["IMAGE"]),
+        (&["kernel", "nowhere.png"], &["nowhere.png", "does not exist"]),
+        (&["kernel", "data"], &["data", "is no file"]),
+        (&["kernel", "dot.png"], &["dot.png", "2x1 pixels", "3x3"]),
+        (&["kernel", "dot.png", "--kernel", "sobel"], &["--kernel", "sobel", "diagonal-2"]),
+        (&["kernel", "dot.png", "--out", "map.jpg"], &["--out", "map.jpg", ".svg"]),
+        (&["receptive-field", "--net", "resnet"], &["--net", "resnet", "simple-cnn"]),
+        (&["show-batch", "--data", "nowhere"], &["--data", "nowhere", "does not exist"]),
+        (&["show-batch", "--count", "0"], &["--count", "0"]),
+        (
+            &["lr-find", "--data", "data", "--batch-size", "97"],
+            &["--batch-size 97", "at most the 96"],
+        ),
+        (&["lr-find", "--start", "1", "--end", "0.1"], &["--start 1", "--end, 0.1"]),
+        (&["lr-find", "--steps", "5"], &["--steps", "5"]),
     ] {
         refused(dir.path(), args, 2, words);
     }

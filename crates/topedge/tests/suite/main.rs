@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod data;
+mod looks;
 mod mnist;
 mod predict;
 mod train;
