@@ -33,7 +33,7 @@ The same command gives the same weights, bit for bit, with any number of threads
 Examples:
   topedge train                                          draw digits and train on them
   topedge train --data mnist --lr 0.1                    MNIST: IDX files or folders of images
-  topedge train --data mnist --labels 3,7 --net simple-cnn-2 --epochs 2 --lr 0.01
+  topedge train --data mnist --labels 3,7 --net simple-cnn-2 --epochs 2 --lr 0.01 --batch-size 64
 
 What DIR holds, either of:
   train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-..., t10k-labels-...

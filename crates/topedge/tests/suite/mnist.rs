@@ -45,7 +45,8 @@ fn mnist_one_epoch_with_batch_norm() {
 #[ignore = "needs MNIST: set TOPEDGE_MNIST"]
 fn mnist_threes_and_sevens() {
     let dir = tempdir().unwrap();
-    let args = ["--labels", "3,7", "--net", "simple-cnn-2", "--epochs", "2", "--lr", "0.01"];
+    let net = ["--labels", "3,7", "--net", "simple-cnn-2"];
+    let args = [&net[..], &["--epochs", "2", "--lr", "0.01", "--batch-size", "64"]].concat();
     let accuracy = accuracy(dir.path(), &args);
     assert!(accuracy >= 0.985, "{accuracy}");
 }
