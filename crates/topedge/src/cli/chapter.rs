@@ -25,8 +25,11 @@ macro_rules! steps {
 
 struct Step {
     title: &'static str,
-    run: fn(&Splits, &mut dyn Write) -> Result<(), Box<dyn Error>>,
+    run: Run,
 }
+
+/// Looks at the data, and writes what it has found.
+type Run = fn(&Splits, &mut dyn Write) -> Result<(), Box<dyn Error>>;
 
 steps! {
     "../../examples/01_edges.rs" edges "Edges",
