@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod chapter;
 mod epochs;
 mod failure;
 mod images;
@@ -45,6 +46,7 @@ Examples:
   topedge receptive-field                     how much of the image does a layer see?
   topedge show-batch --data mnist             what is in a batch?
   topedge lr-find --data mnist                which learning rate?
+  topedge chapter                             the fastai book's chapter, step by step
 
 Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
 path that does not exist). Errors are one line on standard error.
@@ -67,6 +69,7 @@ enum Command {
     ReceptiveField(receptive_field::Args),
     ShowBatch(show_batch::Args),
     LrFind(lr_find::Args),
+    Chapter(chapter::Args),
 }
 
 /// Runs the command that the arguments of this process ask for.
@@ -104,6 +107,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::ReceptiveField(args)) => receptive_field::run(&args),
         Some(Command::ShowBatch(args)) => show_batch::run(&args),
         Some(Command::LrFind(args)) => lr_find::run(&args),
+        Some(Command::Chapter(args)) => chapter::run(&args),
     }
 }
 

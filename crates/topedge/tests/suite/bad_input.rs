@@ -43,6 +43,12 @@ fn damaged(write: fn(&Path), damage: impl FnOnce(&Path), words: &[&str]) {
 fn wrong_use() {
     let dir = tempdir().unwrap();
     write_mnist(&dir.path().join("data"));
+    write_tree(&dir.path().join("two"));
+    for split in ["training", "testing"] {
+        for digit in ["0", "1", "2", "4", "5", "6", "8", "9"] {
+            fs::remove_dir_all(dir.path().join("two").join(split).join(digit)).unwrap();
+        }
+    }
     image::GrayImage::new(2, 1).save(dir.path().join("dot.png")).unwrap();
     for (args, words) in [
         (&["train", "--data", "nowhere"][..], &["--data", "nowhere", "does not exist"][..]),
@@ -89,6 +95,9 @@ fn wrong_use() {
             &["--batch-size 97", "at most the 96"],
         ),
         (&["lr-find", "--start", "1", "--end", "0.1"], &["--start 1", "--end, 0.1"]),
+        (&["chapter", "12"], &["STEP", "12"]),
+        (&["chapter", "--data", "nowhere"], &["--data", "nowhere", "does not exist"]),
+        (&["chapter", "--data", "two"], &["--data", "classes 3, 7", "digits 0 to 9"]),
         (&["lr-find", "--steps", "5"], &["--steps", "5"]),
     ] {
         refused(dir.path(), args, 2, words);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod chapter;
 mod data;
 mod looks;
 mod mnist;

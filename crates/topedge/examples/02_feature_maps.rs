@@ -1,0 +1,60 @@
+//! Feature maps: what four kernels find in an image, in one operation on a whole batch.
+
+use std::error::Error;
+use std::io::{Write, stdout};
+
+use topedge::autograd::Conv2dConfig;
+use topedge::kernels::conv2d::ConvMatrix;
+use topedge::nn::EdgeKernel;
+use topedge::prelude::*;
+
+pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let [top, left, diagonal_1, diagonal_2, ..] = EdgeKernel::ALL;
+    let kernels = [top, left, diagonal_1, diagonal_2];
+
+    // A batch of images, and the kernels as the weight of one convolution.
+    let n = data.train.len().min(64);
+    let pixels = (0..n).flat_map(|i| data.train.image(i)).map(|&p| f32::from(p) / 255.0);
+    let batch = Tensor::new(pixels.collect(), &[n, 1, 28, 28])?;
+    let weights = kernels.iter().flat_map(|kernel| kernel.rows()).flatten().map(f32::from);
+    let weight = Tensor::new(weights.collect(), &[4, 1, 3, 3])?;
+    let maps = batch.conv2d(&weight, None, &Conv2dConfig::default())?;
+
+    writeln!(
+        out,
+        "Q1   a feature map says where an image has a feature. Of image 0, strongest at:"
+    )?;
+    let values = maps.to_vec();
+    for (kernel, map) in kernels.iter().zip(values.chunks(26 * 26)) {
+        let best = (0..map.len()).max_by(|&a, &b| map[a].total_cmp(&map[b])).unwrap_or(0);
+        let (row, column) = (best / 26, best % 26);
+        writeln!(out, "     {kernel:<11} row {row:>2}, column {column:>2}: {:.2}", map[best])?;
+    }
+    writeln!(out, "Q8   input [batch, channels, height, width]: {:?}", batch.shape())?;
+    writeln!(out, "     weight [out, in, kernel height, kernel width]: {:?}", weight.shape())?;
+    let channels = maps.shape()[1];
+    writeln!(
+        out,
+        "Q9   a channel is one grid of numbers; these maps have {channels}: {:?}",
+        maps.shape()
+    )?;
+
+    // A convolution is a product with a matrix most of which is zero, and whose weights are tied.
+    let matrix = ConvMatrix::new([1, 3, 4], [1, 1, 2, 2], &Conv2dConfig::default())?;
+    let (rows, columns) = (matrix.rows(), matrix.columns());
+    writeln!(
+        out,
+        "Q10  a 2x2 kernel on 3x4 pixels is a matrix of {rows} outputs by {columns} inputs;"
+    )?;
+    writeln!(out, "     the same letter is the same weight, dots are zeros:")?;
+    for row in 0..rows {
+        let letter =
+            |column| matrix.weight_index(row, column).map_or('.', |w| ['a', 'b', 'c', 'd'][w]);
+        writeln!(out, "     {}", (0..columns).map(letter).collect::<String>())?;
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    run(&digits::generate(&Digits::default())?, &mut stdout())
+}

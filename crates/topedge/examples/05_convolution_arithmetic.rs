@@ -1,0 +1,69 @@
+//! Convolution arithmetic: what a layer has to learn, and what it has to compute.
+
+use std::error::Error;
+use std::io::{Write, stdout};
+
+use topedge::nn::parameters;
+use topedge::prelude::*;
+
+pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let shape = data.train.image_shape();
+    let config = NetConfig { image_shape: shape, classes: 2 };
+    let mut net = Net::SimpleCnn2.build(&config, &mut Pcg64::seed_from_u64(42))?;
+    writeln!(out, "Q14  NCHW: batch, channels, height, width. An image of this data: {shape:?}")?;
+
+    let summary = Summary::of(&mut net, &shape)?;
+    let layers: Vec<_> = summary.layers.iter().filter(|l| l.layer.starts_with("Conv2d")).collect();
+    writeln!(out, "     layer  output        activations  parameters  multiply-adds")?;
+    for (i, layer) in layers.iter().enumerate() {
+        writeln!(
+            out,
+            "     {:>5}  {:<12}  {:>11}  {:>10}  {:>13}",
+            i + 1,
+            format!("{:?}", layer.output_shape),
+            layer.output_shape.iter().product::<usize>(),
+            layer.parameters,
+            layer.multiply_adds,
+        )?;
+    }
+
+    // The third layer: its weights are used once at each place of its output.
+    let third = layers[2];
+    let all = parameters(&net);
+    let of_third = |name: &str| {
+        let path = format!("{}.{name}", third.path);
+        let found =
+            all.iter().find(|(known, _)| *known == path).expect("it has a weight and a bias");
+        found.1.value.shape().to_vec()
+    };
+    let (weight, bias) = (of_third("weight"), of_third("bias"));
+    let weights: usize = weight.iter().product();
+    let places = third.output_shape[1] * third.output_shape[2];
+    writeln!(
+        out,
+        "Q15  layer 3 has {} parameters: {weights} weights {weight:?} and {} biases;",
+        third.parameters, bias[0]
+    )?;
+    writeln!(
+        out,
+        "     {places} places of its output times {weights} weights are {} multiply-adds (the book",
+        places * weights
+    )?;
+    let [_, height, width] = *layers[1].output_shape else { return Err("no image".into()) };
+    writeln!(
+        out,
+        "     counts the {height}x{width} places of its input: {})",
+        height * width * weights
+    )?;
+    writeln!(
+        out,
+        "Q23  stride 2 leaves a quarter of the places; twice the filters keep the work level:"
+    )?;
+    let work: Vec<_> = layers[1..4].iter().map(|layer| layer.multiply_adds.to_string()).collect();
+    writeln!(out, "     layers 2 to 4 take {} multiply-adds", work.join(", "))?;
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    run(&digits::generate(&Digits::default())?, &mut stdout())
+}

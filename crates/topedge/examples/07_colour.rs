@@ -1,0 +1,53 @@
+//! Colour: an image of three channels, and what a filter makes of them.
+
+use std::error::Error;
+use std::io::{Write, stdout};
+
+use topedge::autograd::Conv2dConfig;
+use topedge::prelude::*;
+
+pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    // A digit in orange on dark blue: red, green and blue are three grids of numbers.
+    let grey = data.train.image(0).iter().map(|&p| f32::from(p) / 255.0);
+    let (front, back) = ([1.0, 0.6, 0.0], [0.0, 0.0, 0.4]);
+    let planes: Vec<Vec<f32>> = (0..3)
+        .map(|c| grey.clone().map(|g| g * front[c] + (1.0 - g) * back[c]).collect())
+        .collect();
+    let image = Tensor::new(planes.concat(), &[1, 3, 28, 28])?;
+    writeln!(
+        out,
+        "Q20  a colour image is one tensor [channels, height, width]: {:?}",
+        &image.shape()[1..]
+    )?;
+    for (name, plane) in ["red", "green", "blue"].iter().zip(&planes) {
+        let mean = plane.iter().sum::<f32>() / plane.len() as f32;
+        writeln!(out, "     {name:<6} mean {mean:.3}")?;
+    }
+
+    // A filter has a 3x3 slice for each channel. Its products are summed over all of them.
+    let slices = [[1.0; 9], [0.5; 9], [-1.0; 9]];
+    let config = Conv2dConfig::default();
+    let weight = Tensor::new(slices.concat(), &[1, 3, 3, 3])?;
+    let y = image.conv2d(&weight, None, &config)?.to_vec();
+    let mut sum = vec![0.0; y.len()];
+    for (slice, plane) in slices.iter().zip(&planes) {
+        let plane = Tensor::new(plane.clone(), &[1, 1, 28, 28])?;
+        let slice = Tensor::new(slice.to_vec(), &[1, 1, 3, 3])?;
+        for (sum, y) in sum.iter_mut().zip(plane.conv2d(&slice, None, &config)?.to_vec()) {
+            *sum += y;
+        }
+    }
+    let furthest = y.iter().zip(&sum).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    writeln!(
+        out,
+        "Q21  a filter on colours has the shape {:?}: a slice for each channel;",
+        &weight.shape()[1..]
+    )?;
+    let same = furthest < 1e-4;
+    writeln!(out, "     the slices' results, summed, are the convolution: {same}")?;
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    run(&digits::generate(&Digits::default())?, &mut stdout())
+}

@@ -1,0 +1,36 @@
+//! Larger batches: truer gradients, and fewer steps. Is that enough?
+
+use std::error::Error;
+use std::io::{Write, stdout};
+
+use topedge::nn::callbacks::ActivationStats;
+use topedge::prelude::*;
+
+pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    writeln!(out, "Q29  larger batches have truer gradients, and fewer steps to use them in:")?;
+    for wanted in [64, 512] {
+        let batch_size = wanted.min(data.train.len());
+        let config = LoadersConfig { batch_size, ..Default::default() };
+        let loaders = DataLoaders::new(data, &config)?;
+        let steps = loaders.train.batches();
+        let model = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
+        let mut learner = Learner::new(loaders, model, CrossEntropy::default())
+            .metric(Accuracy::default())
+            .callback(ActivationStats::default());
+        if let Err(error) = learner.fit(1, 0.06) {
+            writeln!(out, "     the run ended with an error: {error}")?;
+        }
+        let recorder = learner.find::<Recorder>().expect("every learner has one");
+        let accuracy = recorder.rows.last().and_then(|row| row.metric("accuracy"));
+        let accuracy = accuracy.unwrap_or(f64::NAN);
+        writeln!(out, "     batches of {batch_size}: {steps} steps, accuracy {accuracy:.4}")?;
+        for finding in learner.diagnose() {
+            writeln!(out, "       {finding}")?;
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    run(&digits::generate(&Digits::default())?, &mut stdout())
+}

@@ -1,0 +1,69 @@
+//! Batch norm: each channel is brought to mean 0 and variance 1, and then to what is learnt.
+
+use std::error::Error;
+use std::io::{Write, stdout};
+
+use topedge::nn::callbacks::ActivationStats;
+use topedge::nn::{Context, StateValues, parameter_count, parameters, state_dict};
+use topedge::prelude::*;
+
+pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let mut norm: BatchNorm1d = BatchNorm1d::new(1)?;
+    let names: Vec<_> = parameters(&norm)
+        .iter()
+        .map(|(name, p)| format!("{name} {:?}", p.value.to_vec()))
+        .collect();
+    writeln!(
+        out,
+        "Q38  for each channel, a scale and a shift, gamma and beta: {}",
+        names.join(", ")
+    )?;
+
+    let x = Tensor::new(vec![1.0, 2.0, 3.0, 4.0], &[4, 1])?;
+    let show = |y: Tensor| {
+        y.to_vec().iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ")
+    };
+    let y = show(norm.forward(&x, &mut Context::train(42))?);
+    writeln!(
+        out,
+        "Q39  in training, by mean and biased variance of the batch: 1 2 3 4 becomes {y}"
+    )?;
+    for name in ["running_mean", "running_var"] {
+        let state = state_dict(&norm);
+        if let Some(StateValues::F32(values)) = state.get(name).map(|tensor| &tensor.values) {
+            writeln!(out, "     {name} is then {:.4}", values[0])?;
+        }
+    }
+    let y = show(norm.forward(&x, &mut Context::eval())?);
+    writeln!(out, "     in validation, by the running ones: 1 2 3 4 becomes {y}")?;
+    let one = Tensor::new(vec![1.0], &[1, 1])?;
+    if let Err(error) = norm.forward(&one, &mut Context::train(42)) {
+        writeln!(out, "     a single value has no variance: {error}")?;
+    }
+
+    let batch_size = 512.min(data.train.len());
+    let loaders = DataLoaders::new(data, &LoadersConfig { batch_size, ..Default::default() })?;
+    let model = Net::SimpleCnnBn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
+    let plain = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
+    let (with, without) = (parameter_count(&model), parameter_count(&plain));
+    writeln!(out, "     the network has {with} parameters with batch norm, {without} without")?;
+    let mut learner = Learner::new(loaders, model, CrossEntropy::default())
+        .metric(Accuracy::default())
+        .callback(ActivationStats::default());
+    learner.fit_one_cycle(1, 0.06)?;
+    let recorder = learner.find::<Recorder>().expect("every learner has one");
+    let accuracy = recorder.rows.last().and_then(|row| row.metric("accuracy"));
+    writeln!(
+        out,
+        "Q40  each batch's statistics are a little different, which is noise that helps to"
+    )?;
+    writeln!(out, "     generalise: accuracy {:.4} after one epoch", accuracy.unwrap_or(f64::NAN))?;
+    for finding in learner.diagnose() {
+        writeln!(out, "     {finding}")?;
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    run(&digits::generate(&Digits::default())?, &mut stdout())
+}

@@ -1,0 +1,98 @@
+//! `topedge chapter`: the chapter on convolutions of the fastai book, step by step.
+//!
+//! Each step is an example of this crate, included here: what it prints is what it has computed.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+
+use topedge::prelude::*;
+
+use super::failure::Failure;
+use super::{images, output};
+
+/// Declares the examples as modules, with their `main` left aside, and lists them.
+macro_rules! steps {
+    ($($file:literal $module:ident $title:literal,)*) => {
+        $(
+            #[allow(dead_code)]
+            #[path = $file]
+            mod $module;
+        )*
+        const STEPS: &[Step] = &[$(Step { title: $title, run: $module::run },)*];
+    };
+}
+
+struct Step {
+    title: &'static str,
+    run: Run,
+}
+
+/// Looks at the data, and writes what it has found.
+type Run = fn(&Splits, &mut dyn Write) -> Result<(), Box<dyn Error>>;
+
+steps! {
+    "../../examples/01_edges.rs" edges "Edges",
+    "../../examples/02_feature_maps.rs" feature_maps "Feature maps",
+    "../../examples/03_padding_and_strides.rs" padding_and_strides "Padding and strides",
+    "../../examples/04_first_cnn.rs" first_cnn "The first CNN: 3 or 7?",
+    "../../examples/05_convolution_arithmetic.rs" convolution_arithmetic "Convolution arithmetic",
+    "../../examples/06_receptive_fields.rs" receptive_fields "Receptive fields",
+    "../../examples/07_colour.rs" colour "Colour",
+    "../../examples/08_unstable_run.rs" unstable_run "An unstable run",
+    "../../examples/09_batch_size.rs" batch_size "Batch size",
+    "../../examples/10_one_cycle.rs" one_cycle "1cycle",
+    "../../examples/11_batch_norm.rs" batch_norm "Batch norm",
+}
+
+/// Walks through the fastai book's chapter on convolutions, step by step
+#[derive(clap::Args)]
+#[command(
+    long_about = "\
+Walks through the fastai book's chapter 13, on convolutions, step by step.
+
+Each step prints the facts that the chapter's questions (Q1, Q2, ...) ask for, computed on the spot. Runs
+that train say what really happened in them; with other data, or another processor, that may differ.
+
+Each step is also a program to read and change: crates/topedge/examples/01_edges.rs and so on, started
+by cargo run --release --example 01_edges.",
+    after_help = "\
+Examples:
+  topedge chapter                       all steps, on digits that it draws
+  topedge chapter --data mnist          on MNIST, as the book
+  topedge chapter 8 --data mnist        one step
+
+Steps:
+   1 edges                     5 convolution arithmetic     9 batch size
+   2 feature maps              6 receptive fields          10 1cycle
+   3 padding and strides       7 colour                    11 batch norm
+   4 the first CNN             8 an unstable run"
+)]
+pub(crate) struct Args {
+    /// The step [default: all]
+    #[arg(value_name = "STEP", value_parser = clap::value_parser!(u8).range(1..=11))]
+    step: Option<u8>,
+    /// A folder with MNIST's IDX files, or with its images [default: digits are drawn]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let data = images::load(args.data.as_deref(), None, Digits::default().seed)?;
+    let (shape, vocab) = (data.train.image_shape(), data.train.vocab());
+    if shape != [1, 28, 28] || vocab.len() != 10 || vocab.concat() != "0123456789" {
+        let found = format!("has images {shape:?} of the classes {}", vocab.join(", "));
+        return Err(Failure::flag("--data", found, "grey images of 28x28 of the digits 0 to 9"));
+    }
+    for (i, step) in STEPS.iter().enumerate() {
+        if args.step.is_some_and(|wanted| usize::from(wanted) != i + 1) {
+            continue;
+        }
+        output::line(format_args!("{}. {}\n", i + 1, step.title))?;
+        let mut text = vec![];
+        (step.run)(&data, &mut text)
+            .map_err(|error| Failure::Failed(format!("step {}: {error}", i + 1)))?;
+        output::line(String::from_utf8_lossy(&text))?;
+    }
+    Ok(())
+}
