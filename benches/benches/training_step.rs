@@ -22,7 +22,7 @@ fn training_step(c: &mut Criterion) {
     let mut group = c.benchmark_group("training_step");
     group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
     for batch_size in [64, 512] {
-        let digits = Digits { train: batch_size, valid: 1, ..Default::default() };
+        let digits = Digits { train: batch_size, valid: 10, ..Default::default() };
         let config = LoadersConfig { batch_size, ..Default::default() };
         let data = DataLoaders::new(&digits::generate(&digits).unwrap(), &config).unwrap();
         let batch = data.train.epoch(0).next().unwrap().unwrap();
