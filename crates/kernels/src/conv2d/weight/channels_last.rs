@@ -266,7 +266,14 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
                     for (i, pair) in pairs[..some].iter_mut().enumerate() {
                         pair.b = i * width * panel.width;
                     }
-                    self.add::<V>(&seen, &panel, &pairs[..some]);
+                    // Rows of places that lie one behind the other are one long row.
+                    let row = width.wrapping_mul(seen.places[2]);
+                    let one = pairs[..some]
+                        .windows(2)
+                        .all(|pair| pair[1].a.wrapping_sub(pair[0].a) == row);
+                    let (pairs, depth) =
+                        if one { (&pairs[..1], some * width) } else { (&pairs[..some], width) };
+                    self.add::<V>(&seen, &panel, pairs, depth);
                 }
             }
         }
@@ -348,7 +355,13 @@ impl<T: Element> Tiles<'_, T> {
 
     /// Adds the products of some rows of places by a panel.
     #[inline(always)]
-    fn add<V: Microkernel<Elem = T>>(&self, seen: &Seen<T>, panel: &PanelColumns, pairs: &[Pair]) {
+    fn add<V: Microkernel<Elem = T>>(
+        &self,
+        seen: &Seen<T>,
+        panel: &PanelColumns,
+        pairs: &[Pair],
+        depth: usize,
+    ) {
         let (channels, kernel) = (self.geometry.group_inputs(), self.geometry.kernel);
         let (tap, mut channel) = (self.rows.start / channels, self.rows.start % channels);
         let [mut tap_row, mut tap_column] = [tap / kernel[1], tap % kernel[1]];
@@ -372,7 +385,7 @@ impl<T: Element> Tiles<'_, T> {
                 a_layout: RowsOfA { offsets: &offsets, step: seen.places[2] },
                 b: packed,
                 pairs,
-                depth: self.geometry.out_size[1],
+                depth,
                 b_stride: width,
                 rows,
                 vectors: width / V::LANES,
