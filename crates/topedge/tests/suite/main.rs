@@ -5,7 +5,9 @@ mod bench;
 mod data;
 mod mnist;
 mod predict;
+mod report;
 mod train;
+mod webdriver;
 
 use std::path::Path;
 use std::process::{Command, Output};
