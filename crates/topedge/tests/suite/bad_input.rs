@@ -233,7 +233,7 @@ fn losses_that_are_no_numbers() {
         "--schedule",
         "flat",
         "--lr",
-        "1",
+        "20",
         "--seed",
         "1",
     ];
