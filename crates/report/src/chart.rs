@@ -103,12 +103,11 @@ impl Chart {
         );
         let mut end = right;
         for (class, name) in self.legend.iter().rev() {
-            body += &format!(
-                "<text class=\"legend\" x=\"{end}\" y=\"18\" text-anchor=\"end\">{name}</text>\n"
-            );
-            end -= 6.6 * name.len() as f64 + 6.0;
+            body += &format!("<text x=\"{end}\" y=\"18\" text-anchor=\"end\">{name}</text>\n");
+            // Room for the larger letters of narrow windows.
+            end -= 9.0 * name.len() as f64 + 4.0;
             body += &format!("<path class=\"{class}\" d=\"M{} 14h16\"/>\n", end - 16.0);
-            end -= 28.0;
+            end -= 32.0;
         }
         Panel { label: format!("{} over {}", self.title, self.x_label), size: self.size, body }
     }

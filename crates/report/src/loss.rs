@@ -34,11 +34,10 @@ impl LossPlot<'_> {
         let all = [&train[..], self.smoothed, self.valid].into_iter().flatten();
         let high = range_of(all.copied().chain([0.0])).end;
         let mut chart =
-            Chart::new("Loss", "training batch", [760.0, 380.0], 0.0..batches, 0.0..high);
-        for (values, name, class) in [
-            (&train[..], "training, each batch", "pale"),
-            (self.smoothed, "training, smoothed", "a"),
-        ] {
+            Chart::new("Loss", "training batch", [620.0, 340.0], 0.0..batches, 0.0..high);
+        for (values, name, class) in
+            [(&train[..], "each batch", "pale"), (self.smoothed, "smoothed", "a")]
+        {
             if !values.is_empty() {
                 // The n-th batch lies at n.
                 chart.curve(class, (1..).map(f64::from).zip(values.iter().copied()));
@@ -63,7 +62,7 @@ mod tests {
 
     #[test]
     fn each_curve_has_its_entry_in_the_legend() {
-        let entries = ["training, each batch", "training, smoothed", "validation"];
+        let entries = ["each batch", "smoothed", "validation"];
         let all = LossPlot { train: &[2.0, 1.0], smoothed: &[2.0, 1.5], valid: &[1.2] };
         for (missing, plot) in [
             (None, all.clone()),
@@ -85,7 +84,7 @@ mod tests {
         // A third of the plot's width from its left edge, and its right edge.
         let dots: Vec<_> = svg.split("<circle class=\"b\" cx=\"").skip(1).collect();
         assert_eq!(dots.len(), 2, "{svg}");
-        assert!(dots[0].starts_with("284.7\"") && dots[1].starts_with("746.0\""), "{dots:?}");
+        assert!(dots[0].starts_with("238.0\"") && dots[1].starts_with("606.0\""), "{dots:?}");
     }
 
     #[test]

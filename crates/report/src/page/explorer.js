@@ -6,7 +6,7 @@
   if (!data || data.samples.length === 0) return;
 
   // The image counts as layer -1: what the first layer is given.
-  const image = { path: "image", name: "normalised pixels", shape: data.image_shape, kind: "image" };
+  const image = { path: "image,", name: "normalised", shape: data.image_shape, kind: "image" };
   const layers = data.layers.map((layer) => {
     const numbers = {};
     for (const key of ["weight", "bias", "scale", "shift"]) {
@@ -32,7 +32,10 @@
   ];
 
   // The cursor and the chosen activation are places in a layer's values.
-  const state = { sample: 0, layer: Math.max(0, layers.findIndex((l) => l.kind === "conv2d")), cursor: 0, chosen: 0 };
+  const state = { sample: 0, layer: 0, cursor: 0, chosen: 0 };
+  // The second convolution sees some pixels, but not all, through a layer or more.
+  const convolutions = layers.flatMap((layer, i) => (layer.kind === "conv2d" ? [i] : []));
+  state.layer = convolutions[1] ?? convolutions[0] ?? 0;
 
   /** What made the value at `place` of layer `i`: terms {place (-1: padding), input, weight}, bias. */
   function precedents(i, place) {

@@ -7,7 +7,9 @@ mod data;
 mod looks;
 mod mnist;
 mod predict;
+mod report;
 mod train;
+mod webdriver;
 
 use std::path::Path;
 use std::process::{Command, Output};
