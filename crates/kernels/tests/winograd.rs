@@ -26,8 +26,8 @@ fn config(padding: [usize; 2], groups: usize) -> Conv2dConfig {
     Conv2dConfig { padding, groups, ..Default::default() }
 }
 
-/// The output and the gradient to the input: by the naive loops, or else by the kernels.
-fn run<T: Element>(case: &Case, naive: bool) -> [Vec<T>; 2] {
+/// The output and both gradients: by the naive loops, or else by the kernels.
+fn run<T: Element>(case: &Case, naive: bool) -> [Vec<T>; 3] {
     let Case { input, weight, config, formats, bias } = case;
     let output = output_shape(*input, *weight, config).unwrap();
     let ((xs, x_len), (ys, y_len)) = (layout(*input, formats[0]), layout(output, formats[1]));
@@ -39,30 +39,38 @@ fn run<T: Element>(case: &Case, naive: bool) -> [Vec<T>; 2] {
     let x = TensorRef::new(&x, *input, xs).unwrap();
     let dy = TensorRef::new(&dy, output, ys).unwrap();
     let w = TensorRef::new(&w, *weight, ws).unwrap();
-    let (mut y, mut dx) = (data(y_len, 5), data(x_len, 6));
+    let (mut y, mut dx, mut dw) = (data(y_len, 5), data(x_len, 6), data(w_len, 7));
     let to_y = TensorMut::new(&mut y, output, ys).unwrap();
     let to_dx = TensorMut::new(&mut dx, *input, xs).unwrap();
+    let to_dw = TensorMut::new(&mut dw, *weight, ws).unwrap();
     if naive {
         reference::conv2d::forward(x, w, b, config, to_y).unwrap();
         reference::conv2d::backward_input(dy, w, config, to_dx).unwrap();
+        reference::conv2d::backward_weight(x, dy, config, to_dw).unwrap();
     } else {
         conv2d::forward(x, w, b, config, to_y).unwrap();
         conv2d::backward_input(dy, w, config, to_dx).unwrap();
+        conv2d::backward_weight(x, dy, config, to_dw).unwrap();
     }
-    [y, dx]
+    [y, dx, dw]
 }
 
-/// The largest error of both results, relative to the number of terms times the largest that there may
+/// The largest error of each result, relative to the number of terms times the largest that there may
 /// be: inputs and weights are below 2 in magnitude.
-fn error<T: Element>(got: &[Vec<T>; 2], case: &Case, expected: &[Vec<f64>; 2]) -> f64 {
+fn errors<T: Element>(got: &[Vec<T>; 3], case: &Case, expected: &[Vec<f64>; 3]) -> Vec<f64> {
     let [outputs, inputs, ..] = case.weight;
-    let terms = [inputs * 9, outputs / case.config.groups * 9];
+    let [batch, _, height, width] = output_shape(case.input, case.weight, &case.config).unwrap();
+    let terms = [inputs * 9, outputs / case.config.groups * 9, batch * height * width];
     let errors = got.iter().zip(expected).zip(terms).map(|((got, expected), terms)| {
         assert_eq!(got.len(), expected.len());
         let most = got.iter().zip(expected).map(|(got, expected)| (got.to_f64() - expected).abs());
         most.fold(0.0, f64::max) / (4.0 * terms as f64)
     });
-    errors.fold(0.0, f64::max)
+    errors.collect()
+}
+
+fn error<T: Element>(got: &[Vec<T>; 3], case: &Case, expected: &[Vec<f64>; 3]) -> f64 {
+    errors(got, case, expected).into_iter().fold(0.0, f64::max)
 }
 
 fn check(case: &Case) {
@@ -100,7 +108,7 @@ fn many_of_each() {
         [([2, 5, 8, 150], 6), ([2, 6, 14, 14], 300), ([17, 370, 9, 1], 360), ([1, 64, 23, 30], 70)]
     {
         let weight = [outputs, input[1], 3, 3];
-        for format in [Format::Contiguous, Format::BatchLast] {
+        for format in [Format::Contiguous, Format::BatchLast, Format::ChannelsLast] {
             let (config, formats) = (config([1, 1], 1), [format; 2]);
             check(&Case { input, weight, config, formats, bias: true });
         }
@@ -155,17 +163,20 @@ fn error_beside_that_of_the_plain_sum() {
         each_isa(|isa| {
             let run = |setting: Winograd| setting.with(|| run::<f32>(&case, false));
             let (by_tiles, plain) = (run(Winograd::Always), run(Winograd::Off));
-            assert!(run(Winograd::Auto) == by_tiles && by_tiles != plain, "{}", isa.name());
-            let [by_tiles, plain] = [by_tiles, plain].map(|got| error(&got, &case, &expected));
-            println!("{}: {by_tiles:.2e} beside {plain:.2e}", isa.name());
-            assert!(by_tiles <= 8.0 * plain, "{by_tiles:e} beside {plain:e} on {}", isa.name());
+            let differ = by_tiles.iter().zip(&plain).all(|(by_tiles, plain)| by_tiles != plain);
+            assert!(run(Winograd::Auto) == by_tiles && differ, "{}", isa.name());
+            let [by_tiles, plain] = [by_tiles, plain].map(|got| errors(&got, &case, &expected));
+            println!("{}: {by_tiles:?} beside {plain:?}", isa.name());
+            for (by_tiles, plain) in by_tiles.into_iter().zip(plain) {
+                assert!(by_tiles <= 8.0 * plain, "{by_tiles:e} beside {plain:e} on {}", isa.name());
+            }
         });
     }
 }
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    for format in [Format::Contiguous, Format::BatchLast] {
+    for format in [Format::Contiguous, Format::BatchLast, Format::ChannelsLast] {
         let case = Case {
             input: [36, 20, 15, 14],
             weight: [150, 20, 3, 3],

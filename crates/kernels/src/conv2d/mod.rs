@@ -120,6 +120,6 @@ pub fn backward_weight<T: Element>(
     let op = "conv2d backward to weight";
     let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
     Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
-    T::backward_weight(Isa::current(), &geometry, &x, &dy, &mut dw);
+    T::backward_weight(Isa::current(), Winograd::current(), &geometry, &x, &dy, &mut dw);
     Ok(())
 }

@@ -86,6 +86,7 @@ pub trait Paths: Sized {
     #[allow(private_interfaces)] // Called in this crate alone.
     fn backward_weight(
         isa: Isa,
+        setting: Winograd,
         geometry: &Geometry,
         x: &TensorRef<'_, Self>,
         dy: &TensorRef<'_, Self>,
@@ -105,12 +106,13 @@ macro_rules! paths {
             #[allow(private_interfaces)]
             fn backward_weight(
                 isa: Isa,
+                setting: Winograd,
                 geometry: &Geometry,
                 x: &TensorRef<'_, Self>,
                 dy: &TensorRef<'_, Self>,
                 dw: &mut TensorMut<'_, Self>,
             ) {
-                backward_weight(isa, geometry, x, dy, dw);
+                backward_weight(isa, setting, geometry, x, dy, dw);
             }
         }
     )+};
@@ -128,9 +130,19 @@ fn winograd_pays<T>(conv: &TapConv<'_, T>) -> bool {
     channels >= WINOGRAD_CHANNELS && height * width * conv.batch >= WINOGRAD_TILES && filled
 }
 
+/// The same for the gradient of the weight.
+fn winograd_gradient_pays(geometry: &Geometry) -> bool {
+    let channels = geometry.group_inputs().min(geometry.group_outputs());
+    let [height, width] = geometry.out_size.map(|size| size.div_ceil(winograd::OUT));
+    let positions = geometry.out_size[0] * geometry.out_size[1];
+    let filled = 3 * positions >= 2 * height * width * winograd::OUT * winograd::OUT;
+    channels >= WINOGRAD_CHANNELS && height * width * geometry.batch >= WINOGRAD_TILES && filled
+}
+
 /// Computes the gradient of the weight.
 fn backward_weight<T: Element>(
     isa: Isa,
+    setting: Winograd,
     geometry: &Geometry,
     x: &TensorRef<'_, T>,
     dy: &TensorRef<'_, T>,
@@ -138,6 +150,15 @@ fn backward_weight<T: Element>(
 ) {
     let weights = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
     if weights == 0 {
+        return;
+    }
+    let by_tiles = match setting {
+        Winograd::Auto => size_of::<T>() == size_of::<f32>() && winograd_gradient_pays(geometry),
+        Winograd::Off => false,
+        Winograd::Always => true,
+    };
+    if by_tiles && weight::winograd::can_run(geometry) {
+        weight::winograd::run(isa, geometry, x, dy, dw);
         return;
     }
     let short = geometry.out_size[1] < SHORT;

@@ -7,6 +7,8 @@
 pub(super) mod channels_last;
 pub(super) mod direct;
 pub(super) mod packed;
+mod transpose;
+pub(super) mod winograd;
 
 use super::geometry::Geometry;
 

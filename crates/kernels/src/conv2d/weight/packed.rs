@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use super::super::geometry::Geometry;
+use super::transpose::Transpose;
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::{MAX_NR, TileSize};
@@ -28,8 +29,6 @@ const IMAGES: usize = 16;
 const JOB_PANELS: usize = 8;
 /// Pairs that a tile sums at once.
 const PAIRS: usize = 64;
-/// Elements that are transposed at once, in each direction: a cache line.
-const SQUARE: usize = 16;
 
 /// Computes the gradient, group by group.
 pub(in super::super) fn run<T: Element>(
@@ -306,53 +305,6 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
                 // a multiple of the stride that is inside its row, with `MAX_NR` elements behind the
                 // last; rows and columns of the sums are this job's alone.
                 unsafe { V::tile(&tile, &panel) };
-            }
-        }
-    }
-}
-
-/// Copies `[images][width][channels]` so that channels are innermost.
-struct Transpose<T> {
-    from: *const T,
-    from_strides: [usize; 3],
-    to: *mut T,
-    to_strides: [usize; 2],
-    sizes: [usize; 3],
-    /// Channels of the copy: behind those there are, zeros.
-    fill: usize,
-}
-
-impl<T: Element> Kernel<T> for Transpose<T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) {
-        let [images, width, channels] = self.sizes;
-        let Self { from_strides: [image_stride, width_stride, channel_stride], .. } = self;
-        // Squares of channels by what is contiguous: images, or else columns.
-        let ([outer, inner], [from_outer, from_inner], [to_outer, to_inner]) = if image_stride == 1
-        {
-            let [to_image, to_width] = self.to_strides;
-            ([width, images], [width_stride, image_stride], [to_width, to_image])
-        } else {
-            ([images, width], [image_stride, width_stride], self.to_strides)
-        };
-        for o in 0..outer {
-            for i0 in (0..inner).step_by(SQUARE) {
-                for c0 in (0..self.fill).step_by(SQUARE) {
-                    for i in i0..inner.min(i0 + SQUARE) {
-                        let from = self.from.wrapping_add(o * from_outer + i * from_inner);
-                        let to = self.to.wrapping_add(o * to_outer + i * to_inner);
-                        for c in c0..channels.min(c0 + SQUARE) {
-                            // SAFETY: inside the operand and the room that it is packed to.
-                            unsafe { *to.add(c) = *from.add(c * channel_stride) };
-                        }
-                        for c in c0.max(channels)..self.fill.min(c0 + SQUARE) {
-                            // SAFETY: as above.
-                            unsafe { *to.add(c) = T::ZERO };
-                        }
-                    }
-                }
             }
         }
     }

@@ -10,7 +10,7 @@
 //! panels of B, which mostly stay in the second cache over everything that follows.
 
 mod lanes;
-mod transform;
+pub(super) mod transform;
 mod weight;
 
 use self::lanes::Lanes;

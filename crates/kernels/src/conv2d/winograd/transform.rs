@@ -3,7 +3,8 @@
 //! In one dimension: `y = output(kernel(g) * input(d))`, with the product taken number by number,
 //! are the four outputs of three taps `g` on six inputs `d`; in two dimensions each transform runs
 //! down the columns and then along the rows (Lavin and Gray, "Fast Algorithms for Convolutional
-//! Neural Networks", 2015).
+//! Neural Networks", 2015). This is linear in `g`, so the gradient of the taps is
+//! `kernel_gradient(output_gradient(dy) * input(d))`, with the transposed matrices.
 //!
 //! The method evaluates polynomials at 0, ±A, ±B and infinity. On random numbers the error with the
 //! points 1 and 2 of the paper is twice that with these on average, and three to four times at its
@@ -15,11 +16,11 @@ use crate::element::Element;
 /// Outputs of a tile along an axis.
 pub(in super::super) const OUT: usize = 4;
 /// Inputs that a tile sees along an axis, and products.
-pub(super) const IN: usize = 6;
+pub(in super::super) const IN: usize = 6;
 /// Taps along an axis.
-pub(super) const TAPS: usize = 3;
+pub(in super::super) const TAPS: usize = 3;
 /// Products of a tile.
-pub(super) const PRODUCTS: usize = IN * IN;
+pub(in super::super) const PRODUCTS: usize = IN * IN;
 
 const A: f64 = 0.625;
 const B: f64 = 1.5;
@@ -75,12 +76,44 @@ fn kernel<V: Vector>(g: [V; TAPS]) -> [V; IN] {
     [constant::<V>(1.0 / (a2 * b2)).mul(g[0]), plus_a, minus_a, plus_b, minus_b, g[2]]
 }
 
+/// The transpose of [`output`].
+#[inline(always)]
+fn output_gradient<V: Vector>(y: [V; OUT]) -> [V; IN] {
+    let at = |point: f64| {
+        let even = constant::<V>(point * point).mul_add(y[2], y[0]);
+        let cube = constant::<V>(point.powi(3));
+        let odd = cube.mul_add(y[3], constant::<V>(point).mul(y[1]));
+        [even.add(odd), even.sub(odd)]
+    };
+    let ([plus_a, minus_a], [plus_b, minus_b]) = (at(A), at(B));
+    [y[0], plus_a, minus_a, plus_b, minus_b, y[3]]
+}
+
+/// The transpose of [`kernel`].
+#[inline(always)]
+fn kernel_gradient<V: Vector>(u: [V; IN]) -> [V; TAPS] {
+    let (a2, b2) = (A * A, B * B);
+    let [scale_a, scale_b] = [1.0 / (2.0 * a2 * (a2 - b2)), 1.0 / (2.0 * b2 * (b2 - a2))];
+    let (even_a, odd_a) = (u[1].add(u[2]), u[1].sub(u[2]));
+    let (even_b, odd_b) = (u[3].add(u[4]), u[3].sub(u[4]));
+    let sum = |power: i32, a: V, b: V, more: V| {
+        let b = constant::<V>(scale_b * B.powi(power)).mul_add(b, more);
+        constant::<V>(scale_a * A.powi(power)).mul_add(a, b)
+    };
+    let zero = V::splat(V::Elem::ZERO);
+    [
+        sum(0, even_a, even_b, constant::<V>(1.0 / (a2 * b2)).mul(u[0])),
+        sum(1, odd_a, odd_b, zero),
+        sum(2, even_a, even_b, u[5]),
+    ]
+}
+
 /// Defines a transform in two dimensions by the one in one.
 macro_rules! both_axes {
     ($(#[$doc:meta])* $name:ident, $axis:ident, $from:ident to $to:ident) => {
         $(#[$doc])*
         #[inline(always)]
-        pub(super) fn $name<V: Vector>(
+        pub(in super::super) fn $name<V: Vector>(
             get: impl Fn([usize; 2]) -> V,
             mut put: impl FnMut([usize; 2], V),
         ) {
@@ -115,6 +148,14 @@ both_axes! {
     /// From taps to what is multiplied.
     kernel_tile, kernel, TAPS to IN
 }
+both_axes! {
+    /// From the gradients of outputs to what is multiplied for the gradient of the kernel.
+    output_gradient_tile, output_gradient, OUT to IN
+}
+both_axes! {
+    /// From sums of products to the gradients of taps.
+    kernel_gradient_tile, kernel_gradient, IN to TAPS
+}
 
 #[cfg(test)]
 mod tests {
@@ -128,6 +169,17 @@ mod tests {
         for (i, y) in y.into_iter().enumerate() {
             let sum: f64 = (0..TAPS).map(|tap| g[tap] * d[i + tap]).sum();
             assert!((y - sum).abs() < 1e-14, "{y} instead of {sum}");
+        }
+    }
+
+    #[test]
+    fn one_axis_of_the_gradient_is_the_sum_over_places() {
+        let (dy, d) = ([0.3, -1.7, 0.9, 1.3], [1.1, -0.4, 2.3, 0.8, -1.9, 0.6]);
+        let (u, v) = (output_gradient::<f64>(dy), input::<f64>(d));
+        let dg = kernel_gradient::<f64>(std::array::from_fn(|i| u[i] * v[i]));
+        for (tap, dg) in dg.into_iter().enumerate() {
+            let sum: f64 = (0..OUT).map(|i| dy[i] * d[i + tap]).sum();
+            assert!((dg - sum).abs() < 1e-14, "{dg} instead of {sum}");
         }
     }
 }
