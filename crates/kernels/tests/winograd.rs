@@ -153,8 +153,8 @@ proptest! {
 fn error_beside_that_of_the_plain_sum() {
     for format in [Format::Contiguous, Format::BatchLast] {
         let case = Case {
-            input: [4, 48, 13, 14],
-            weight: [48, 48, 3, 3],
+            input: [4, 80, 13, 14],
+            weight: [80, 80, 3, 3],
             config: config([1, 1], 1),
             formats: [format; 2],
             bias: false,

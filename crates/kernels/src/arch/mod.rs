@@ -21,6 +21,21 @@ use std::sync::OnceLock;
 pub(crate) use denormals::FlushDenormals;
 pub(crate) use vector::{Kernel, MAX_LANES, Microkernel, Vector};
 
+/// Fetches the cache line of `p`, which need not be valid, ahead of its use.
+#[inline(always)]
+pub(crate) fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing and never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
+/// Bytes of a cache line.
+pub(crate) const CACHE_LINE: usize = 64;
+
 /// The instruction sets, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::super::channels_last::{PanelColumns, Panels, copy_band};
 use super::super::geometry::Geometry;
 use super::super::taps::Source;
-use crate::arch::{Isa, Kernel};
+use crate::arch::{CACHE_LINE, Isa, Kernel, prefetch};
 use crate::element::Element;
 use crate::gemm::{MAX_MR, Microkernel, Pair, Panel, Place, RowsOfA, Tile};
 use crate::parallel::{self, SharedMut};
@@ -236,6 +236,29 @@ struct Seen<T> {
     taps: [usize; 2],
 }
 
+/// Memory to be fetched while something else is calculated.
+struct Ahead<T> {
+    /// What is left of each.
+    regions: [[*const T; 2]; 2],
+    /// Lines that are fetched at once.
+    lines: usize,
+}
+
+impl<T> Ahead<T> {
+    /// Fetches the next lines.
+    #[inline(always)]
+    fn fetch(&mut self) {
+        let mut left = self.lines;
+        for [from, to] in &mut self.regions {
+            while *from < *to && left > 0 {
+                prefetch(*from);
+                *from = from.wrapping_byte_add(CACHE_LINE);
+                left -= 1;
+            }
+        }
+    }
+}
+
 impl<T: Element> Kernel<T> for Tiles<'_, T> {
     type Output = ();
 
@@ -256,6 +279,8 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
             let mut pairs = [Pair::default(); PAIRS];
             for first in (0..total).step_by(at_once) {
                 let some = at_once.min(total - first);
+                let mut ahead =
+                    self.ahead(&seen, images.start, rows.start, [first, some, rows.len()]);
                 for (i, pair) in pairs[..some].iter_mut().enumerate() {
                     let (image, row) = ((first + i) / rows.len(), (first + i) % rows.len());
                     pair.a = image * seen.places[0] + row * seen.places[1];
@@ -273,7 +298,7 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
                         .all(|pair| pair[1].a.wrapping_sub(pair[0].a) == row);
                     let (pairs, depth) =
                         if one { (&pairs[..1], some * width) } else { (&pairs[..some], width) };
-                    self.add::<V>(&seen, &panel, pairs, depth);
+                    self.add::<V>(&seen, &panel, pairs, depth, &mut ahead);
                 }
             }
         }
@@ -304,6 +329,36 @@ impl<T: Element> Tiles<'_, T> {
             pointer,
             places: [image, scale(row, config.stride[0]), scale(column, config.stride[1])],
             taps: [scale(row, config.dilation[0]), scale(column, config.dilation[1])],
+        }
+    }
+
+    /// What the next block will read, if it lies behind this one: the machine fetches ahead by itself only
+    /// while it reads, and would calculate and read in turn.
+    #[inline(always)]
+    fn ahead(
+        &self,
+        seen: &Seen<T>,
+        image: usize,
+        row: usize,
+        [first, some, rows]: [usize; 3],
+    ) -> Ahead<T> {
+        let strides = self.operands.dy.strides();
+        let next = first + some;
+        let group = self.operands.group * self.geometry.group_outputs();
+        let at = (image + next / rows) * strides[0] + (row + next % rows) * strides[2] + group;
+        let dy = self.operands.dy.as_ptr().wrapping_add(at);
+        let places = some * self.geometry.out_size[1];
+        // Not where a job needs a small part of each place.
+        let most = 2 * self.panels.len() >= self.all_panels.count();
+        let dy_len = if most { places * strides[3] } else { 0 };
+        let x = next / rows * seen.places[0] + next % rows * seen.places[1];
+        let x_len =
+            if self.cut.copies || self.cut.row_jobs > 1 { 0 } else { places * seen.places[2] };
+        let tiles = self.panels.len() * self.rows.len().div_ceil(MAX_MR);
+        let x = seen.pointer.wrapping_add(x);
+        Ahead {
+            regions: [[dy, dy.wrapping_add(dy_len)], [x, x.wrapping_add(x_len)]],
+            lines: ((dy_len + x_len) * size_of::<T>()).div_ceil(tiles * CACHE_LINE),
         }
     }
 
@@ -361,6 +416,7 @@ impl<T: Element> Tiles<'_, T> {
         panel: &PanelColumns,
         pairs: &[Pair],
         depth: usize,
+        ahead: &mut Ahead<T>,
     ) {
         let (channels, kernel) = (self.geometry.group_inputs(), self.geometry.kernel);
         let (tap, mut channel) = (self.rows.start / channels, self.rows.start % channels);
@@ -398,6 +454,7 @@ impl<T: Element> Tiles<'_, T> {
                 beta: T::ONE,
                 bias: None,
             };
+            ahead.fetch();
             // SAFETY: taps and channels of the places are inside the image or its copy, the rows of
             // places have been packed, and these rows of the sums are this job's.
             unsafe { V::tile(&tile, &out) };
