@@ -1,14 +1,15 @@
 //! How the values of an activation are distributed.
 
-use rayon::prelude::*;
-
 use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
+use crate::parallel::{self, SharedMut};
 
 /// The number of bins of a histogram.
 const BINS: usize = 40;
 /// Values that one job looks at: work is cut by shape alone, so that the sums are the same on any
 /// number of threads. No more than the tables of [`PairTables`] can count.
-const CHUNK: usize = 1 << 16;
+const CHUNK: usize = 1 << 15;
+/// Multiply-adds in the time that a value takes.
+const WORK: usize = 16;
 /// Values that are summed in single precision before their sum goes to the total.
 const BLOCK: usize = 1024;
 /// Vectors of sums that are kept side by side: additions do not wait for each other.
@@ -29,6 +30,7 @@ pub struct Distribution {
 }
 
 /// What one job saw.
+#[derive(Clone, Default)]
 struct Part {
     /// Sums of `x - shift` and of its square.
     sum: f64,
@@ -51,9 +53,15 @@ pub fn distribution(values: &[f32], histogram: bool) -> Distribution {
     let isa = Isa::current();
     // Squares of distances to some value of theirs cancel less than those of the values.
     let shift = values.first().copied().filter(|x| x.is_finite()).unwrap_or(0.0);
-    let chunks = values.par_chunks(CHUNK).with_max_len(1);
-    let look = |chunk| isa.run_f32(Look { chunk, shift, histogram });
-    let parts: Vec<Part> = chunks.map(look).collect();
+    let chunks = values.len().div_ceil(CHUNK);
+    let mut parts = vec![Part::default(); chunks];
+    let to = SharedMut::new(parts.as_mut_ptr());
+    parallel::for_each(chunks, values.len() * WORK, |index| {
+        let chunk = &values[index * CHUNK..values.len().min((index + 1) * CHUNK)];
+        let part = isa.run_f32(Look { chunk, shift, histogram });
+        // SAFETY: each job has its part.
+        unsafe { *to.get().add(index) = part };
+    });
     let n = values.len() as f64;
     let sum: f64 = parts.iter().map(|part| part.sum).sum();
     let squares: f64 = parts.iter().map(|part| part.squares).sum();
@@ -89,7 +97,7 @@ impl Kernel<f32> for Look<'_> {
     #[inline(always)]
     fn run<V: Microkernel<Elem = f32>>(self) -> Part {
         let Look { chunk, shift, histogram } = self;
-        let mut part = Part { sum: 0.0, squares: 0.0, near_zero: 0, bins: None };
+        let mut part = Part::default();
         let mut pairs = histogram.then(PairTables::new);
         let (blocks, rest) = chunk.as_chunks::<BLOCK>();
         for block in blocks {

@@ -14,12 +14,12 @@ use crate::module::{Item, Module, push};
 /// ```
 /// use topedge_autograd::Tensor;
 /// use topedge_nn::layers::{Flatten, Relu, Sequential};
-/// use topedge_nn::{Context, Module};
+/// use topedge_nn::{Context, Module, Observer};
 ///
 /// let mut net: Sequential = Sequential::new().push(Relu).push(Flatten);
 /// let mut seen = vec![];
 /// let mut cx = Context::eval();
-/// cx.observer = Some(Box::new(|layer| {
+/// cx.observers.push(Observer::all(|layer| {
 ///     seen.push(format!("{} {} {:?}", layer.path, layer.module.kind(), layer.output.shape()));
 /// }));
 /// net.forward(&Tensor::ones(&[2, 1, 3, 3])?, &mut cx)?;
@@ -32,13 +32,39 @@ pub struct Context<'a, T: Float = f32> {
     pub mode: Mode,
     /// Where dropout takes its random numbers. A clone of it repeats them.
     pub rng: Pcg64,
-    /// Who is told about the output of each layer that has no layers inside.
-    pub observer: Option<Observer<'a, T>>,
+    /// Who is told about the outputs of layers that have no layers inside, one after the other.
+    pub observers: Vec<Observer<'a, T>>,
     path: String,
 }
 
-/// Who is told about the outputs of layers.
-pub type Observer<'a, T = f32> = Box<dyn FnMut(&mut Observed<'_, T>) + Send + 'a>;
+/// Who is told about the outputs of layers. Layers that nobody wants to be told about may run together with
+/// others.
+pub struct Observer<'a, T: Float = f32> {
+    wants: Box<dyn Fn(&str, &dyn Module<T>) -> bool + Send + Sync + 'a>,
+    tell: Box<dyn FnMut(&mut Observed<'_, T>) + Send + 'a>,
+}
+
+impl<'a, T: Float> Observer<'a, T> {
+    /// Is told about all layers.
+    pub fn all(tell: impl FnMut(&mut Observed<'_, T>) + Send + 'a) -> Self {
+        Self::of(|_, _| true, tell)
+    }
+
+    /// Is told about the layers that it wants, by their path and the layer itself.
+    pub fn of(
+        wants: impl Fn(&str, &dyn Module<T>) -> bool + Send + Sync + 'a,
+        tell: impl FnMut(&mut Observed<'_, T>) + Send + 'a,
+    ) -> Self {
+        Observer { wants: Box::new(wants), tell: Box::new(tell) }
+    }
+
+    /// Tells it about a layer, if it wants that.
+    pub fn tell(&mut self, layer: &mut Observed<'_, T>) {
+        if (self.wants)(layer.path, layer.module) {
+            (self.tell)(layer);
+        }
+    }
+}
 
 /// A layer that has just run.
 pub struct Observed<'a, T: Float = f32> {
@@ -67,25 +93,22 @@ impl<'a, T: Float> Context<'a, T> {
     }
 
     fn new(mode: Mode, seed: u64) -> Self {
-        Context { mode, rng: Pcg64::seed_from_u64(seed), observer: None, path: String::new() }
+        Context { mode, rng: Pcg64::seed_from_u64(seed), observers: vec![], path: String::new() }
     }
 
-    /// Runs `f` in this context, with `observer` looking on after the one that is there already.
+    /// Runs `f` in this context, with more observers.
     pub(crate) fn observed_by<'b, R>(
         &'b mut self,
-        mut observer: Observer<'b, T>,
+        more: impl IntoIterator<Item = Observer<'b, T>>,
         f: impl FnOnce(&mut Context<'b, T>) -> R,
     ) -> R {
-        let Context { mode, rng, observer: outer, .. } = self;
-        let both: Observer<'b, T> = match outer {
-            None => observer,
-            Some(outer) => Box::new(move |layer| {
-                outer(layer);
-                observer(layer);
-            }),
-        };
-        let path = String::new();
-        let mut cx = Context { mode: *mode, rng: rng.clone(), observer: Some(both), path };
+        let Context { mode, rng, observers, .. } = self;
+        let observers = observers.iter_mut().map(|Observer { wants, tell }| {
+            let (wants, tell) = (Box::new(&*wants), Box::new(tell));
+            Observer { wants, tell }
+        });
+        let observers = observers.chain(more).collect();
+        let mut cx = Context { mode: *mode, rng: rng.clone(), observers, path: String::new() };
         let result = f(&mut cx);
         *rng = cx.rng;
         result
@@ -103,34 +126,59 @@ impl<'a, T: Float> Context<'a, T> {
         x: &Tensor<T>,
     ) -> Result<Tensor<T>> {
         let parent = push(&mut self.path, name);
-        let start = self.observer.is_some().then(Instant::now);
+        let start = self.is_observed(module).then(Instant::now);
         let mut result = module.forward(x, self);
-        if let (Ok(output), Some(observer), Some(start)) = (&mut result, &mut self.observer, start)
-            && is_leaf(module)
-        {
-            let seconds = start.elapsed().as_secs_f64();
-            let (path, input_shape) = (&*self.path, x.shape());
-            observer(&mut Observed { path, module, input_shape, output, seconds });
+        if let (Ok(output), Some(start)) = (&mut result, start) {
+            self.tell(module, x, output, start);
         }
         self.path.truncate(parent);
         result.map_err(|error| error.in_layer(name, module, x.shape()))
     }
 
-    /// Runs a ReLU and then `module`, which its container knows as `name`, at once; `None` if somebody is to
-    /// be told about the ReLU's output, or the two are better run one after the other.
+    /// Runs the ReLU `relu.1` and then `module` at once, which their container knows as `relu.0` and `name`;
+    /// `None` if somebody is to be told about the ReLU's output, or the two are better run one after the
+    /// other.
     pub(crate) fn call_relu(
         &mut self,
+        relu: (&str, &dyn Module<T>),
         name: &str,
         module: &mut dyn Module<T>,
         x: &Tensor<T>,
     ) -> Option<Result<Tensor<T>>> {
-        if self.observer.is_some() {
+        let parent = push(&mut self.path, relu.0);
+        let observed = self.is_observed(relu.1);
+        self.path.truncate(parent);
+        if observed {
             return None;
         }
-        let parent = push(&mut self.path, name);
-        let result = module.forward_relu(x, self);
+        push(&mut self.path, name);
+        let start = self.is_observed(module).then(Instant::now);
+        let mut result = module.forward_relu(x, self);
+        if let (Some(Ok(output)), Some(start)) = (&mut result, start) {
+            self.tell(module, x, output, start);
+        }
         self.path.truncate(parent);
         result.map(|result| result.map_err(|error| error.in_layer(name, module, x.shape())))
+    }
+
+    /// Whether somebody is to be told about `module`, which stands at the path that is set.
+    fn is_observed(&self, module: &dyn Module<T>) -> bool {
+        let path = &*self.path;
+        self.observers.iter().any(|observer| (observer.wants)(path, module)) && is_leaf(module)
+    }
+
+    fn tell(
+        &mut self,
+        module: &dyn Module<T>,
+        x: &Tensor<T>,
+        output: &mut Tensor<T>,
+        start: Instant,
+    ) {
+        let seconds = start.elapsed().as_secs_f64();
+        let (path, input_shape) = (&*self.path, x.shape());
+        for observer in &mut self.observers {
+            observer.tell(&mut Observed { path, module, input_shape, output, seconds });
+        }
     }
 }
 
@@ -145,7 +193,7 @@ impl<T: Float> std::fmt::Debug for Context<'_, T> {
         f.debug_struct("Context")
             .field("mode", &self.mode)
             .field("path", &self.path)
-            .field("observed", &self.observer.is_some())
+            .field("observers", &self.observers.len())
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use topedge_autograd::Tensor;
 
 use crate::callbacks::{LayerTimes, Profiler};
-use crate::context::{Context, Observed};
+use crate::context::{Context, Observed, Observer};
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::module::{Item, Module, ParameterKind, describe};
@@ -95,7 +95,7 @@ impl Summary {
         let x = Tensor::zeros(&[&[1], input_shape].concat())?;
         let mut layers = vec![];
         let mut cx = Context::eval();
-        cx.observer = Some(Box::new(|observed| {
+        cx.observers.push(Observer::all(|observed| {
             layers.push(LayerSummary::of(observed));
         }));
         let run = network.forward(&x, &mut cx);

@@ -115,13 +115,13 @@ fn activation_stats() {
     }
     let part: Part = golden("activation_stats");
     let mut learner = learner(linear());
-    let mut stats = ActivationStats::of(|_| true).with_histograms();
+    let mut stats = ActivationStats::of(|_, _| true).with_histograms();
     let state = &mut learner.state;
     state.context.mode = Mode::Train;
     stats.before_fit(state).unwrap();
     stats.before_batch(state).unwrap();
     let mut x = Tensor::new(part.x, &[6, 5, 7, 9]).unwrap();
-    stats.layer_observer().unwrap()(&mut Observed {
+    stats.layer_observer().unwrap().tell(&mut Observed {
         path: "0",
         module: &Flatten,
         input_shape: &[6, 5, 7, 9],

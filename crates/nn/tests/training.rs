@@ -352,7 +352,7 @@ fn statistics_are_reset_and_of_training_batches_alone() {
     assert_eq!(stats.layer_stats(0), stats.layers.first());
     assert_eq!((stats.layer_stats(10), stats.layer_stats(-11)), (None, None));
 
-    let filter = |layer: &Observed<'_>| layer.module.kind() == "ReLU";
+    let filter = |_: &str, layer: &dyn Module| layer.kind() == "ReLU";
     let mut learner =
         self::learner(Net::SimpleCnn).callback(ActivationStats::of(filter).with_histograms());
     learner.fit(1, 0.01).unwrap();

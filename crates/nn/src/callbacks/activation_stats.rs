@@ -4,7 +4,7 @@ use topedge_kernels::distribution::{Distribution, distribution};
 
 use crate::context::{Observed, Observer};
 use crate::learner::{Callback, Flow, State};
-use crate::module::Item;
+use crate::module::{Item, Module};
 
 /// Records mean, standard deviation and the part near zero of each layer's outputs in each training
 /// batch, as fastai's callback of this name; from anew in each fit. Of layers that have parameters,
@@ -42,8 +42,8 @@ pub struct ActivationStats {
     training: bool,
 }
 
-/// Which layers are looked at.
-type Filter = Box<dyn Fn(&Observed<'_>) -> bool + Send>;
+/// Which layers are looked at, by their path and the layer itself.
+type Filter = Box<dyn Fn(&str, &dyn Module) -> bool + Send + Sync>;
 
 /// What one layer put out in each training batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,15 +69,16 @@ impl Default for ActivationStats {
     }
 }
 
-fn has_parameters(layer: &Observed<'_>) -> bool {
+fn has_parameters(_: &str, layer: &dyn Module) -> bool {
     let mut found = false;
-    layer.module.visit(&mut |_, item| found |= matches!(item, Item::Parameter(_)));
+    layer.visit(&mut |_, item| found |= matches!(item, Item::Parameter(_)));
     found
 }
 
 impl ActivationStats {
-    /// Of the layers that `filter` chooses, among those that have no layers inside.
-    pub fn of(filter: impl Fn(&Observed<'_>) -> bool + Send + 'static) -> Self {
+    /// Of the layers that `filter` chooses by their path and themselves, among those that have no layers
+    /// inside.
+    pub fn of(filter: impl Fn(&str, &dyn Module) -> bool + Send + Sync + 'static) -> Self {
         ActivationStats {
             layers: vec![],
             histograms: false,
@@ -99,19 +100,6 @@ impl ActivationStats {
         let place = if i < 0 { self.layers.len().checked_add_signed(i)? } else { i as usize };
         self.layers.get(place)
     }
-
-    /// The place of a layer among those looked at.
-    fn place(&mut self, layer: &Observed<'_>) -> usize {
-        let known = self.layers.iter().position(|known| known.path == layer.path);
-        known.unwrap_or_else(|| {
-            self.layers.push(LayerStats {
-                path: layer.path.to_string(),
-                layer: layer.module.kind().to_string(),
-                ..Default::default()
-            });
-            self.layers.len() - 1
-        })
-    }
 }
 
 impl std::fmt::Debug for ActivationStats {
@@ -120,19 +108,26 @@ impl std::fmt::Debug for ActivationStats {
     }
 }
 
-impl ActivationStats {
-    /// Takes the statistics of what a layer put out, if it is one of those that are wanted.
-    fn take(&mut self, layer: &Observed<'_>) {
-        if !(self.filter)(layer) {
-            return;
-        }
-        let place = self.place(layer);
-        let seen = match layer.output.dense_slice() {
-            Ok(values) => distribution(values, self.histograms),
-            Err(_) => distribution(&layer.output.to_vec(), self.histograms),
-        };
-        self.batch.push((place, seen));
-    }
+/// Takes the statistics of what a layer put out, and finds its place among those looked at.
+fn take(
+    layers: &mut Vec<LayerStats>,
+    layer: &Observed<'_>,
+    histograms: bool,
+) -> (usize, Distribution) {
+    let known = layers.iter().position(|known| known.path == layer.path);
+    let place = known.unwrap_or_else(|| {
+        layers.push(LayerStats {
+            path: layer.path.to_string(),
+            layer: layer.module.kind().to_string(),
+            ..Default::default()
+        });
+        layers.len() - 1
+    });
+    let seen = match layer.output.dense_slice() {
+        Ok(values) => distribution(values, histograms),
+        Err(_) => distribution(&layer.output.to_vec(), histograms),
+    };
+    (place, seen)
 }
 
 impl Callback for ActivationStats {
@@ -152,7 +147,9 @@ impl Callback for ActivationStats {
     }
 
     fn layer_observer(&mut self) -> Option<Observer<'_>> {
-        self.training.then(|| Box::new(|layer: &mut Observed<'_>| self.take(layer)) as Observer<'_>)
+        let ActivationStats { layers, histograms, filter, batch, training } = self;
+        training
+            .then(|| Observer::of(&*filter, |layer| batch.push(take(layers, layer, *histograms))))
     }
 
     fn after_batch(&mut self, state: &mut State) -> Flow {

@@ -3,7 +3,7 @@
 use rand_pcg::Pcg64;
 use topedge_autograd::{Tensor, no_grad};
 
-use crate::context::{Context, Observed};
+use crate::context::{Context, Observed, Observer};
 use crate::error::{Error, Result};
 use crate::learner::{Callback, Flow, State};
 use crate::module::{Item, describe};
@@ -51,7 +51,7 @@ impl NanGuard {
         let mut cx = Context::eval();
         cx.mode = state.context.mode;
         cx.rng = self.rng.clone().unwrap_or(cx.rng);
-        cx.observer = Some(Box::new(|layer| {
+        cx.observers.push(Observer::all(|layer| {
             if place.is_none() && !is_finite(layer.output) {
                 place = Some(describe_layer(layer));
             }

@@ -88,7 +88,7 @@ impl Callback for Profiler {
     }
 
     fn layer_observer(&mut self) -> Option<Observer<'_>> {
-        self.training.then(|| Box::new(|layer: &mut Observed<'_>| self.take(layer)) as Observer<'_>)
+        self.training.then(|| Observer::all(|layer| self.take(layer)))
     }
 
     fn before_backward(&mut self, _: &mut State) -> Flow {

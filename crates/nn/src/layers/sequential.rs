@@ -64,8 +64,8 @@ impl<T: Float> Module<T> for Sequential<T> {
         while let Some((name, layer)) = layers.next() {
             // By its kind, since this is asked in each step and what it computes would have to be made.
             if layer.kind() == "ReLU"
-                && let Some((name, next)) = layers.peek_mut()
-                && let Some(y) = cx.call_relu(name, &mut **next, &x)
+                && let Some((next_name, next)) = layers.peek_mut()
+                && let Some(y) = cx.call_relu((name, &**layer), next_name, &mut **next, &x)
             {
                 layers.next();
                 x = y?;
@@ -109,6 +109,7 @@ impl<T: Float> Module<T> for Sequential<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::Observer;
     use crate::layers::testing::{check_gradients, rng, tensor};
     use crate::layers::{Flatten, Linear, LinearConfig, Relu};
     use crate::{parameter_count, parameters};
@@ -154,7 +155,7 @@ mod tests {
     fn the_observer_sees_leaves_in_order_with_their_paths() {
         let mut seen = vec![];
         let mut cx = Context::eval();
-        cx.observer = Some(Box::new(|layer| seen.push(layer.path.to_string())));
+        cx.observers.push(Observer::all(|layer| seen.push(layer.path.to_string())));
         net().forward(&tensor(&[3, 2, 3, 1]), &mut cx).unwrap();
         drop(cx);
         assert_eq!(seen, ["0", "1.0", "1.1", "2"]);

@@ -4,7 +4,7 @@ use topedge_autograd::{Tensor, no_grad};
 use topedge_data::DataError;
 
 use super::Learner;
-use crate::context::Context;
+use crate::context::{Context, Observer};
 use crate::diagnosis::{Finding, FindingKind, Severity};
 use crate::error::{Error, Result};
 use crate::module::parameters;
@@ -99,7 +99,7 @@ impl Learner {
         let x = Tensor::zeros(&[1, channels, height, width])?;
         let mut steps: Vec<Step> = vec![];
         let mut cx = Context::eval();
-        cx.observer = Some(Box::new(|layer| {
+        cx.observers.push(Observer::all(|layer| {
             steps.push(Step {
                 path: layer.path.to_string(),
                 kind: layer.module.kind(),

@@ -127,8 +127,8 @@ pub trait Callback: Any + Send {
     fn before_batch(&mut self, state: &mut State) -> Flow {
         Ok(())
     }
-    /// Who is told after each layer that has no layers inside, in training and validation; asked once
-    /// for a batch, after [`before_batch`](Self::before_batch). Without any, layers may run together.
+    /// Who is told after layers that have no layers inside, in training and validation; asked once for a
+    /// batch, after [`before_batch`](Self::before_batch). Layers that no observer wants may run with others.
     fn layer_observer(&mut self) -> Option<Observer<'_>> {
         None
     }

@@ -18,7 +18,7 @@ use topedge_autograd::{Mode, Tape, Tensor, no_grad};
 use topedge_data::DataLoaders;
 
 use crate::callbacks::{NanGuard, ParamScheduler, Recorder};
-use crate::context::{Context, Observed};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::losses::Loss;
 use crate::metrics::Metric;
@@ -232,17 +232,14 @@ impl Learner {
 
     fn forward(&mut self) -> Flow {
         let Learner { state: State { model, context, input, prediction, .. }, callbacks } = self;
-        let observers = callbacks.iter_mut().filter_map(|callback| callback.layer_observer());
-        let mut observers: Vec<_> = observers.collect();
-        *prediction = Some(if observers.is_empty() {
-            model.forward(input, context)?
-        } else {
-            let tell = Box::new(|layer: &mut Observed<'_>| {
-                observers.iter_mut().for_each(|observer| observer(layer));
-            });
-            context.observed_by(tell, |cx| model.forward(input, cx))?
+        let mut observers = callbacks.iter_mut().filter_map(|callback| callback.layer_observer());
+        *prediction = Some(match observers.next() {
+            None => model.forward(input, context)?,
+            Some(first) => {
+                let observers = std::iter::once(first).chain(observers);
+                context.observed_by(observers, |cx| model.forward(input, cx))?
+            }
         });
-        drop(observers);
         self.each(Callback::after_pred)?;
         let state = &mut self.state;
         if let Some(prediction) = &state.prediction {
