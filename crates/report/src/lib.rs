@@ -3,6 +3,7 @@
 
 mod base64;
 mod chart;
+mod compare;
 mod confusion;
 mod error;
 mod figure;
@@ -13,6 +14,7 @@ mod page;
 mod picture;
 mod schedule;
 
+pub use compare::{Comparison, Parting, Run};
 pub use confusion::Confusion;
 pub use error::PlotError;
 pub use figure::Figure;

@@ -24,8 +24,9 @@ use super::{images, output, report};
 Trains a network on images of classes.
 
 Without --data, on handwritten digits that it draws itself. The run's folder then holds
-report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv,
-settings.json, loss.svg, schedule.svg, and sample.png to try the model on. A run that fails leaves
+report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv (a line for
+each epoch), batches.csv (one for each training batch), settings.json, loss.svg, schedule.svg, and
+sample.png to try the model on. A run that fails leaves
 nothing behind.
 
 The same command gives the same weights, bit for bit, with any number of threads.",

@@ -1,5 +1,6 @@
 //! The page about a training run: what it shows, gathered from the learner.
 
+mod comparison;
 mod explorer;
 mod kernels;
 mod layers;
@@ -8,7 +9,7 @@ mod validation;
 
 use topedge_autograd::no_grad;
 use topedge_data::Dataset;
-use topedge_nn::callbacks::{ActivationStats, Recorder};
+use topedge_nn::callbacks::{ActivationStats, LayerStats, Recorder};
 use topedge_nn::optim::Hyper;
 use topedge_nn::{EpochRow, Learner, Severity};
 use topedge_report::{
@@ -18,6 +19,8 @@ use topedge_report::{
 
 use crate::error::Result;
 use validation::Seen;
+
+pub use comparison::comparable_run;
 
 /// So many training images are shown.
 const BATCH: usize = 24;
@@ -70,11 +73,7 @@ pub fn training_page(
     let matrix = samples.first().map(|&i| matrix::of_image(valid, i)).transpose()?.flatten();
     let layers = layers::table(&learner.summary()?);
 
-    let findings = learner.diagnose().into_iter().map(|finding| Finding {
-        failure: finding.severity == Severity::Failure,
-        text: finding.text,
-        advice: finding.advice,
-    });
+    let findings = learner.diagnose().into_iter().map(finding).collect();
     let (no_record, no_stats) = (Recorder::default(), ActivationStats::default());
     let recorder = learner.find::<Recorder>().unwrap_or(&no_record);
     let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
@@ -86,7 +85,7 @@ pub fn training_page(
         title: title.to_string(),
         settings,
         epochs: recorder.rows.iter().map(epoch).collect(),
-        findings: findings.collect(),
+        findings,
         losses: LossPlot {
             train: &recorder.losses,
             smoothed: &recorder.smoothed_losses,
@@ -98,17 +97,7 @@ pub fn training_page(
         },
         batch: show_batch(train)?,
         layers,
-        stats: stats
-            .layers
-            .iter()
-            .map(|layer| LayerStatsPlot {
-                layer: format!("{} {}", layer.path, layer.layer),
-                mean: &layer.mean,
-                std: &layer.std,
-                near_zero: &layer.near_zero,
-                histograms: &layer.histograms,
-            })
-            .collect(),
+        stats: stats.layers.iter().map(layer_stats).collect(),
         kernels,
         confusion: Confusion::new(valid.vocab(), confusion)?,
         mistakes: by_loss
@@ -128,6 +117,24 @@ fn epoch(row: &EpochRow) -> Epoch {
         valid_loss: row.valid_loss,
         accuracy: row.metric("accuracy"),
         seconds: row.seconds,
+    }
+}
+
+fn finding(finding: topedge_nn::Finding) -> Finding {
+    Finding {
+        failure: finding.severity == Severity::Failure,
+        text: finding.text,
+        advice: finding.advice,
+    }
+}
+
+fn layer_stats(layer: &LayerStats) -> LayerStatsPlot<'_> {
+    LayerStatsPlot {
+        layer: format!("{} {}", layer.path, layer.layer),
+        mean: &layer.mean,
+        std: &layer.std,
+        near_zero: &layer.near_zero,
+        histograms: &layer.histograms,
     }
 }
 
