@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::figure::Panel;
-use crate::html::escape;
 use crate::picture::Picture;
+use crate::shape::{Anchor, Shape};
 
 /// Room for the labels around the plot.
 const LEFT: f64 = 54.0;
@@ -23,7 +23,7 @@ pub(crate) struct Chart {
     size: [f64; 2],
     x: Range<f64>,
     y: Range<f64>,
-    body: String,
+    body: Vec<Shape>,
     legend: Vec<(&'static str, String)>,
     log_x: bool,
 }
@@ -37,7 +37,7 @@ impl Chart {
         x: Range<f64>,
         y: Range<f64>,
     ) -> Chart {
-        let (title, body, legend) = (title.into(), String::new(), vec![]);
+        let (title, body, legend) = (title.into(), vec![], vec![]);
         Chart { title, x_label, size, x, y, body, legend, log_x: false }
     }
 
@@ -50,27 +50,31 @@ impl Chart {
     /// A curve through `points`, those that are not finite left out.
     pub(crate) fn curve(&mut self, class: &'static str, points: impl Iterator<Item = (f64, f64)>) {
         let points: Vec<_> = points.filter(|(_, y)| y.is_finite()).collect();
-        let corners: Vec<String> = thin(&points).iter().map(|&point| self.place(point)).collect();
-        self.body += &format!("<polyline class=\"{class}\" points=\"{}\"/>\n", corners.join(" "));
+        let points = thin(&points).into_iter().map(|point| self.place(point)).collect();
+        self.body.push(Shape::Curve { class, points });
     }
 
     /// Dots at `points`, those that are not finite left out.
-    pub(crate) fn dots(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+    pub(crate) fn dots(&mut self, class: &'static str, points: impl Iterator<Item = (f64, f64)>) {
         for point in points.filter(|(_, y)| y.is_finite()) {
-            let (x, y) = (self.x_place(point.0), self.y_place(point.1));
-            self.body +=
-                &format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>\n");
+            let at = self.place(point);
+            self.body.push(Shape::Dot { class, at, radius: 3.5 });
+        }
+    }
+
+    /// A dot with its name beside it.
+    pub(crate) fn mark(&mut self, class: &'static str, point: (f64, f64), name: String) {
+        if point.0.is_finite() && point.1.is_finite() {
+            let [x, y] = self.place(point);
+            self.body.push(Shape::Dot { class, at: [x, y], radius: 4.5 });
+            self.body.push(Shape::text([x + 8.0, y - 4.0], Anchor::Start, name));
         }
     }
 
     /// A picture that fills the plot.
-    pub(crate) fn picture(&mut self, picture: &Picture) {
-        let [width, height] = self.inner();
-        self.body += &format!(
-            "<image class=\"pixels\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{width}\" \
-             height=\"{height}\" preserveAspectRatio=\"none\" href=\"{}\"/>\n",
-            picture.data_url()
-        );
+    pub(crate) fn picture(&mut self, picture: Picture) {
+        let size = self.inner();
+        self.body.push(Shape::Image { picture, at: [LEFT, TOP], size });
     }
 
     /// What curves of this class are.
@@ -81,44 +85,34 @@ impl Chart {
     /// The drawing.
     pub(crate) fn panel(self) -> Panel {
         let [width, height] = self.size;
-        let mut body = String::new();
         let (bottom, right) = (height - BOTTOM, width - RIGHT);
+        let mut body = vec![];
         for (value, label) in ticks(&self.y, 0.0) {
-            let (y, x) = (self.y_place(value), LEFT - 6.0);
-            body += &format!(
-                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text x=\"{x}\" y=\"{:.1}\" \
-                 text-anchor=\"end\">{label}</text>\n",
-                y + 4.0
-            );
+            let y = self.y_place(value);
+            body.push(Shape::Line { class: "grid", from: [LEFT, y], to: [right, y] });
+            body.push(Shape::text([LEFT - 6.0, y + 4.0], Anchor::End, label));
         }
         for (value, label) in if self.log_x { powers(&self.x) } else { ticks(&self.x, 1.0) } {
-            let (x, y) = (self.x_place(value), bottom + 16.0);
-            body += &format!(
-                "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/><text x=\"{x:.1}\" y=\"{y}\" \
-                 text-anchor=\"middle\">{label}</text>\n"
-            );
+            let x = self.x_place(value);
+            body.push(Shape::Line { class: "grid", from: [x, TOP], to: [x, bottom] });
+            body.push(Shape::text([x, bottom + 16.0], Anchor::Middle, label));
         }
-        body += &self.body;
-        body += &format!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>\n");
-        let title = escape(&self.title);
-        body += &format!("<text class=\"title\" x=\"{LEFT}\" y=\"18\">{title}</text>\n");
-        body += &format!(
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
-            (LEFT + right) / 2.0,
-            height - 6.0,
-            self.x_label
-        );
+        let label = format!("{} over {}", self.title, self.x_label);
+        let size = self.size;
+        body.extend(self.body);
+        body.push(Shape::Line { class: "axis", from: [LEFT, TOP], to: [LEFT, bottom] });
+        body.push(Shape::Line { class: "axis", from: [LEFT, bottom], to: [right, bottom] });
+        body.push(Shape::title([LEFT, 18.0], &self.title));
+        body.push(Shape::text([(LEFT + right) / 2.0, height - 6.0], Anchor::Middle, self.x_label));
         let mut end = right;
         for (class, name) in self.legend.iter().rev() {
             // Room for the larger letters of narrow windows.
             end -= 8.5 * name.chars().count() as f64;
-            let (text, line) = (escape(name), end - 22.0);
-            body += &format!(
-                "<path class=\"{class}\" d=\"M{line} 14h16\"/><text x=\"{end}\" y=\"18\">{text}</text>\n"
-            );
+            body.push(Shape::Line { class, from: [end - 22.0, 14.0], to: [end - 6.0, 14.0] });
+            body.push(Shape::text([end, 18.0], Anchor::Start, name));
             end -= 34.0;
         }
-        Panel { label: format!("{} over {}", self.title, self.x_label), size: self.size, body }
+        Panel { label, size, body }
     }
 
     fn inner(&self) -> [f64; 2] {
@@ -133,8 +127,8 @@ impl Chart {
         TOP + (1.0 - part(&self.y, y)) * self.inner()[1]
     }
 
-    fn place(&self, (x, y): (f64, f64)) -> String {
-        format!("{:.1},{:.1}", self.x_place(x), self.y_place(y))
+    fn place(&self, (x, y): (f64, f64)) -> [f64; 2] {
+        [self.x_place(x), self.y_place(y)]
     }
 }
 

@@ -7,19 +7,25 @@ mod compare;
 mod confusion;
 mod error;
 mod figure;
+mod gallery;
 mod html;
 mod layer_stats;
 mod loss;
+mod lr_find;
 mod page;
+mod paint;
 mod picture;
 mod schedule;
+mod shape;
 
 pub use compare::{Comparison, Parting, Run};
 pub use confusion::Confusion;
 pub use error::PlotError;
 pub use figure::Figure;
+pub use gallery::Gallery;
 pub use layer_stats::{LayerStatsPlot, color_dim};
 pub use loss::LossPlot;
+pub use lr_find::LrFindPlot;
 pub use page::{
     Captioned, ConvolutionAsMatrix, Epoch, Explorer, Finding, Layer, LayerKind, Mistake, Page,
     Sample, Table,

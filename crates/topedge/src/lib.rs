@@ -16,5 +16,5 @@ pub use topedge_report as report;
 
 pub use error::{Error, Result};
 pub use model::{Model, ModelInfo, Prediction};
-pub use page::{comparable_run, training_page};
+pub use page::{comparable_run, first_kernels, show_batch, training_page};
 pub use topedge_nn::{LayerSummary, Summary};

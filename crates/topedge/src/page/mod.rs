@@ -5,6 +5,7 @@ mod explorer;
 mod kernels;
 mod layers;
 mod matrix;
+mod show_batch;
 mod validation;
 
 use topedge_autograd::no_grad;
@@ -21,6 +22,8 @@ use crate::error::Result;
 use validation::Seen;
 
 pub use comparison::comparable_run;
+pub use kernels::first_kernels;
+pub use show_batch::show_batch;
 
 /// So many training images are shown.
 const BATCH: usize = 24;
@@ -69,7 +72,7 @@ pub fn training_page(
     let samples = validation::samples(&seen, &by_loss);
     let normalize = &loader.config().normalize;
     let explorer = explorer::explorer(model, valid, normalize, &seen, &samples)?;
-    let kernels = kernels::first_layer(model)?;
+    let kernels = first_kernels(model)?.pictures;
     let matrix = samples.first().map(|&i| matrix::of_image(valid, i)).transpose()?.flatten();
     let layers = layers::table(&learner.summary()?);
 
@@ -95,7 +98,7 @@ pub fn training_page(
             lr: recorder.hyper(Hyper::Lr),
             momentum: recorder.hyper(Hyper::Momentum),
         },
-        batch: show_batch(train)?,
+        batch: training_images(train)?,
         layers,
         stats: stats.layers.iter().map(layer_stats).collect(),
         kernels,
@@ -143,7 +146,7 @@ fn picture(data: &Dataset, i: usize) -> Result<Picture> {
 }
 
 /// Images from all over the data set, since trees of images are sorted by class.
-fn show_batch(data: &Dataset) -> Result<Vec<Captioned>> {
+fn training_images(data: &Dataset) -> Result<Vec<Captioned>> {
     let count = data.len().min(BATCH);
     let images = (0..count).map(|i| i * data.len() / count);
     let captioned = images.map(|i| {
