@@ -79,7 +79,7 @@ impl Figure {
             let body = panel.svg();
             html += &format!(
                 "<svg class=\"plot\" role=\"img\" aria-label=\"{label}\" \
-                 viewBox=\"0 0 {width} {height}\">{body}</svg>\n"
+                 width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">{body}</svg>\n"
             );
         }
         html

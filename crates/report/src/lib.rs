@@ -17,6 +17,7 @@ mod paint;
 mod picture;
 mod schedule;
 mod shape;
+mod story;
 
 pub use compare::{Comparison, Parting, Run};
 pub use confusion::Confusion;
@@ -32,3 +33,4 @@ pub use page::{
 };
 pub use picture::Picture;
 pub use schedule::SchedulePlot;
+pub use story::{Step, Story, Tell};

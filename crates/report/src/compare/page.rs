@@ -20,7 +20,11 @@ impl Comparison<'_> {
             ("schedule", "Learning rate and momentum", plots(self.schedule_figure().html(), "")),
             ("activations", "Activations during training", self.activations()),
         ];
-        let sections = sections.map(|(id, heading, body)| Section { id, heading, body });
+        let sections = sections.map(|(id, heading, body)| Section {
+            id: id.to_string(),
+            heading: heading.to_string(),
+            body,
+        });
         let sections: Vec<_> = sections.into_iter().filter(|s| !s.body.is_empty()).collect();
         document(&format!("{} and {}", self.a.name, self.b.name), &sections, &[])
     }

@@ -6,8 +6,8 @@ use crate::html::escape;
 
 /// A section of a page.
 pub(crate) struct Section {
-    pub(crate) id: &'static str,
-    pub(crate) heading: &'static str,
+    pub(crate) id: String,
+    pub(crate) heading: String,
     pub(crate) body: String,
 }
 
@@ -23,13 +23,15 @@ pub(crate) fn document(title: &str, sections: &[Section], scripts: &[&str]) -> S
         figure::STYLE,
     );
     for section in sections {
-        html += &format!("<a href=\"#{}\">{}</a> ", section.id, section.heading);
+        html += &format!("<a href=\"#{}\">{}</a> ", section.id, escape(&section.heading));
     }
     html += "</nav>\n</header>\n<main>\n";
     for section in sections {
         html += &format!(
             "<section id=\"{}\">\n<h2>{}</h2>\n{}</section>\n",
-            section.id, section.heading, section.body
+            section.id,
+            escape(&section.heading),
+            section.body
         );
     }
     html += "</main>\n";

@@ -35,7 +35,11 @@ impl Page<'_> {
             ("trace", "Feature maps and where they come from", self.explorer()?),
             ("matrix", "A convolution is a matrix multiplication", self.matrix()?),
         ];
-        let sections = all.map(|(id, heading, body)| Section { id, heading, body });
+        let sections = all.map(|(id, heading, body)| Section {
+            id: id.to_string(),
+            heading: heading.to_string(),
+            body,
+        });
         Ok(sections.into_iter().filter(|section| !section.body.is_empty()).collect())
     }
 

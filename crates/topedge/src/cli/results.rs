@@ -8,10 +8,8 @@ use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use topedge::nn::callbacks::ActivationStats;
-use topedge::nn::optim::Hyper;
 use topedge::nn::{StateDict, StateValues, state_dict};
 use topedge::prelude::*;
-use topedge::report::{LossPlot, SchedulePlot};
 
 use super::failure::Failure;
 use super::train::Settings;
@@ -50,18 +48,8 @@ impl Results {
         let model = &*learner.state.model;
         let default = Recorder::default();
         let recorder = learner.find::<Recorder>().unwrap_or(&default);
-        let valid: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
         let no_stats = ActivationStats::default();
         let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
-        let losses = LossPlot {
-            train: &recorder.losses,
-            smoothed: &recorder.smoothed_losses,
-            valid: &valid,
-        };
-        let schedules = SchedulePlot {
-            lr: recorder.hyper(Hyper::Lr),
-            momentum: recorder.hyper(Hyper::Momentum),
-        };
         let train_seconds: f64 = recorder.rows.iter().map(|row| row.train_seconds).sum();
         let sample_label = &splits.valid.vocab()[splits.valid.label(0) as usize];
         Ok(Results {
@@ -74,8 +62,8 @@ impl Results {
                 ("report.html", report.into_bytes()),
                 ("settings.json", settings.to_json()?),
                 ("batches.csv", batches::to_csv(recorder, stats)),
-                ("loss.svg", losses.figure().svg().into_bytes()),
-                ("schedule.svg", schedules.figure().svg().into_bytes()),
+                ("loss.svg", recorder.plot_loss().svg().into_bytes()),
+                ("schedule.svg", recorder.plot_sched().svg().into_bytes()),
                 ("sample.png", png(splits.valid.image(0), info.image_shape)?),
             ],
         })

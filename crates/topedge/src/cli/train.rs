@@ -123,7 +123,15 @@ pub(crate) struct Settings<'a> {
 
 /// The networks that have one output for each class.
 pub(crate) fn net_parser() -> impl TypedValueParser<Value = Net> {
-    let nets = Net::ALL.into_iter().filter(|&net| net != Net::BrokenCnn);
+    parser_of(Net::ALL.into_iter().filter(|&net| net != Net::BrokenCnn))
+}
+
+/// All networks, also one that cannot be trained.
+pub(crate) fn any_net_parser() -> impl TypedValueParser<Value = Net> {
+    parser_of(Net::ALL.into_iter())
+}
+
+fn parser_of(nets: impl Iterator<Item = Net>) -> impl TypedValueParser<Value = Net> {
     PossibleValuesParser::new(nets.map(Net::name)).try_map(|name| name.parse::<Net>())
 }
 

@@ -60,6 +60,6 @@ pub fn comparable_run<'a>(
         smoothed: &recorder.smoothed_losses,
         lr,
         momentum: recorder.hyper(Hyper::Momentum),
-        layers: stats.layers.iter().map(super::layer_stats).collect(),
+        layers: stats.layers.iter().map(crate::plots::layer_stats).collect(),
     }
 }

@@ -10,15 +10,12 @@ mod validation;
 
 use topedge_autograd::no_grad;
 use topedge_data::Dataset;
-use topedge_nn::callbacks::{ActivationStats, LayerStats, Recorder};
-use topedge_nn::optim::Hyper;
+use topedge_nn::callbacks::{ActivationStats, Recorder};
 use topedge_nn::{EpochRow, Learner, Severity};
-use topedge_report::{
-    Captioned, Confusion, Epoch, Finding, LayerStatsPlot, LossPlot, Mistake, Page, Picture,
-    SchedulePlot,
-};
+use topedge_report::{Captioned, Confusion, Epoch, Finding, LossPlot, Mistake, Page, Picture};
 
 use crate::error::Result;
+use crate::plots::{layer_stats, schedules};
 use validation::Seen;
 
 pub use comparison::comparable_run;
@@ -94,10 +91,7 @@ pub fn training_page(
             smoothed: &recorder.smoothed_losses,
             valid: &valid_losses,
         },
-        schedules: SchedulePlot {
-            lr: recorder.hyper(Hyper::Lr),
-            momentum: recorder.hyper(Hyper::Momentum),
-        },
+        schedules: schedules(recorder),
         batch: training_images(train)?,
         layers,
         stats: stats.layers.iter().map(layer_stats).collect(),
@@ -128,16 +122,6 @@ fn finding(finding: topedge_nn::Finding) -> Finding {
         failure: finding.severity == Severity::Failure,
         text: finding.text,
         advice: finding.advice,
-    }
-}
-
-fn layer_stats(layer: &LayerStats) -> LayerStatsPlot<'_> {
-    LayerStatsPlot {
-        layer: format!("{} {}", layer.path, layer.layer),
-        mean: &layer.mean,
-        std: &layer.std,
-        near_zero: &layer.near_zero,
-        histograms: &layer.histograms,
     }
 }
 
