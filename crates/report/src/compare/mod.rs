@@ -74,8 +74,9 @@ impl Parting {
         let pairs = a.iter().enumerate().map_while(|(i, &a)| Some((a, *b.get(at(i))?)));
         let pairs: Vec<(f64, f64)> = pairs.collect();
         let apart = |&(a, b): &(f64, f64)| {
-            // A comparison that NaN does not pass.
-            a.to_bits() != b.to_bits() && !((a - b).abs() <= Self::APART * a.abs().min(b.abs()))
+            let close = (a - b).abs() <= Self::APART * a.abs().min(b.abs());
+            // Nothing is close to NaN but NaN.
+            !close && a.to_bits() != b.to_bits()
         };
         Parting {
             different: pairs.iter().position(|(a, b)| a.to_bits() != b.to_bits()),

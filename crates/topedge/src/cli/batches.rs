@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(read.0.losses, recorder.losses);
         assert_eq!(read.0.smoothed_losses, recorder.smoothed_losses);
         assert_eq!(read.0.hyper(Hyper::Lr), recorder.hyper(Hyper::Lr));
-        assert_eq!(read.0.hyper(Hyper::Momentum), []);
+        assert!(read.0.hyper(Hyper::Momentum).is_empty());
         assert_eq!(read.1.layers, stats.layers);
     }
 
