@@ -141,10 +141,22 @@ fn facts(text: &str) -> String {
         }
     }
     let fact = |(question, lines): (&str, Vec<&str>)| {
-        let lines = lines.into_iter().map(escape).collect::<Vec<_>>().join("\n");
-        format!("<div class=\"fact\"><b>{question}</b><pre>{lines}</pre></div>\n")
+        let mut html = String::new();
+        for some in lines.chunk_by(|a, b| is_row(a) == is_row(b)) {
+            let text = some.iter().copied().map(escape).collect::<Vec<_>>().join("\n");
+            html += &match is_row(some[0]) {
+                true => format!("<code class=\"rows\">{text}</code>"),
+                false => format!("<code>{text}</code>"),
+            };
+        }
+        format!("<div class=\"fact\"><b>{question}</b><pre>{html}</pre></div>\n")
     };
     facts.into_iter().map(fact).collect()
+}
+
+/// Whether a line is part of a table or a drawing, and must not be broken.
+fn is_row(line: &str) -> bool {
+    line.trim().contains("  ") || line.contains('|')
 }
 
 #[cfg(test)]
@@ -155,11 +167,12 @@ mod tests {
     #[test]
     fn text_is_answers_and_figures_stand_between() {
         let mut step = Step::new("<Edges>");
-        write!(step, "Q1   a <b>\n       deeper\nQ22  two\n").unwrap();
+        let text = "Q1   a <b>\n       deeper\nQ22  two\n     1   2\n     3   4\n";
+        write!(step, "{text}").unwrap();
         let picture = Picture::image(&[0, 255], [1, 1, 2]).unwrap();
         step.figure("c&d", picture.figure()).unwrap();
         writeln!(step, "     on").unwrap();
-        assert_eq!(step.text(), "Q1   a <b>\n       deeper\nQ22  two\n     on\n");
+        assert_eq!(step.text(), format!("{text}     on\n"));
         let story = Story {
             title: "<t>".to_string(),
             introduction: "first".to_string(),
@@ -169,10 +182,10 @@ mod tests {
         let expected = [
             "<h2>&lt;Edges&gt;</h2>",
             "<p>first</p>",
-            "<b>Q1</b><pre>a &lt;b&gt;\n  deeper</pre>",
-            "<b>Q22</b><pre>two</pre>",
+            "<b>Q1</b><pre><code>a &lt;b&gt;\n  deeper</code></pre>",
+            "<b>Q22</b><pre><code>two</code><code class=\"rows\">1   2\n3   4</code></pre>",
             "<figcaption>c&amp;d</figcaption>",
-            "<b></b><pre>on</pre>",
+            "<b></b><pre><code>on</code></pre>",
         ];
         let places: Vec<_> = expected.iter().map(|part| html.find(part)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {html}");

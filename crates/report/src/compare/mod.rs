@@ -189,11 +189,16 @@ impl<'a> Comparison<'a> {
 
     /// Where values for each batch part.
     fn parting(&self, a: &[f64], b: &[f64]) -> Parting {
+        Parting::of(a, b, |i| self.beside(i))
+    }
+
+    /// The batch of B that stands beside batch `i` of A.
+    fn beside(&self, i: usize) -> usize {
         let [of_a, of_b] = self.runs().map(Run::batches);
-        Parting::of(a, b, |i| match self.same_batches() {
+        match self.same_batches() {
             true => i,
             false => ((i + 1) * of_b / of_a).saturating_sub(1),
-        })
+        }
     }
 
     /// Values for each batch of run `i`, at their places. The n-th batch lies at n.

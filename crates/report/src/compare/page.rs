@@ -94,12 +94,13 @@ impl Comparison<'_> {
                     0 => "the networks, or their first images, differ before the first step",
                     _ => "up to there, each number is the same, bit for bit",
                 };
-                let at =
-                    |run: &Run<'_>| run.losses.get(batch).map_or(String::new(), f32::to_string);
+                let at = |run: &Run<'_>, i: usize| {
+                    run.losses.get(i).map_or(String::new(), f32::to_string)
+                };
                 format!(
                     "<p>The losses part in batch {batch} (from 0): {} in A, {} in B; {why}.</p>\n",
-                    at(&self.a),
-                    at(&self.b)
+                    at(&self.a, batch),
+                    at(&self.b, self.beside(batch))
                 )
             }
         };
