@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::figure::Panel;
-use crate::html::escape;
 use crate::picture::Picture;
+use crate::shape::{Anchor, Shape};
 
 /// Room for the labels around the plot.
 const LEFT: f64 = 54.0;
@@ -23,8 +23,9 @@ pub(crate) struct Chart {
     size: [f64; 2],
     x: Range<f64>,
     y: Range<f64>,
-    body: String,
-    legend: Vec<(&'static str, &'static str)>,
+    body: Vec<Shape>,
+    legend: Vec<(&'static str, String)>,
+    log_x: bool,
 }
 
 impl Chart {
@@ -36,80 +37,82 @@ impl Chart {
         x: Range<f64>,
         y: Range<f64>,
     ) -> Chart {
-        let (title, body, legend) = (title.into(), String::new(), vec![]);
-        Chart { title, x_label, size, x, y, body, legend }
+        let (title, body, legend) = (title.into(), vec![], vec![]);
+        Chart { title, x_label, size, x, y, body, legend, log_x: false }
+    }
+
+    /// With an axis of powers of ten: all x are logarithms.
+    pub(crate) fn log_x(mut self) -> Chart {
+        self.log_x = true;
+        self
     }
 
     /// A curve through `points`, those that are not finite left out.
     pub(crate) fn curve(&mut self, class: &'static str, points: impl Iterator<Item = (f64, f64)>) {
         let points: Vec<_> = points.filter(|(_, y)| y.is_finite()).collect();
-        let corners: Vec<String> = thin(&points).iter().map(|&point| self.place(point)).collect();
-        self.body += &format!("<polyline class=\"{class}\" points=\"{}\"/>\n", corners.join(" "));
+        let points = thin(&points).into_iter().map(|point| self.place(point)).collect();
+        self.body.push(Shape::Curve { class, points });
     }
 
     /// Dots at `points`, those that are not finite left out.
-    pub(crate) fn dots(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+    pub(crate) fn dots(&mut self, class: &'static str, points: impl Iterator<Item = (f64, f64)>) {
         for point in points.filter(|(_, y)| y.is_finite()) {
-            let (x, y) = (self.x_place(point.0), self.y_place(point.1));
-            self.body +=
-                &format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>\n");
+            let at = self.place(point);
+            self.body.push(Shape::Dot { class, at, radius: 3.5 });
+        }
+    }
+
+    /// A dot with its name beside it.
+    pub(crate) fn mark(&mut self, class: &'static str, point: (f64, f64), name: String) {
+        if point.0.is_finite() && point.1.is_finite() {
+            let [x, y] = self.place(point);
+            self.body.push(Shape::Dot { class, at: [x, y], radius: 4.5 });
+            self.body.push(Shape::text([x + 8.0, y - 4.0], Anchor::Start, name));
         }
     }
 
     /// A picture that fills the plot.
-    pub(crate) fn picture(&mut self, picture: &Picture) {
-        let [width, height] = self.inner();
-        self.body += &format!(
-            "<image class=\"pixels\" x=\"{LEFT}\" y=\"{TOP}\" width=\"{width}\" \
-             height=\"{height}\" preserveAspectRatio=\"none\" href=\"{}\"/>\n",
-            picture.data_url()
-        );
+    pub(crate) fn picture(&mut self, picture: Picture) {
+        let size = self.inner();
+        self.body.push(Shape::Image { picture, at: [LEFT, TOP], size });
     }
 
     /// What curves of this class are.
-    pub(crate) fn name(&mut self, class: &'static str, name: &'static str) {
-        self.legend.push((class, name));
+    pub(crate) fn name(&mut self, class: &'static str, name: impl Into<String>) {
+        self.legend.push((class, name.into()));
     }
 
     /// The drawing.
     pub(crate) fn panel(self) -> Panel {
         let [width, height] = self.size;
-        let mut body = String::new();
         let (bottom, right) = (height - BOTTOM, width - RIGHT);
-        for (value, label) in ticks(&self.y) {
-            let (y, x) = (self.y_place(value), LEFT - 6.0);
-            body += &format!(
-                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text x=\"{x}\" y=\"{:.1}\" \
-                 text-anchor=\"end\">{label}</text>\n",
-                y + 4.0
-            );
+        let mut body = vec![];
+        for (value, label) in ticks(&self.y, 0.0) {
+            let y = self.y_place(value);
+            body.push(Shape::Line { class: "grid", from: [LEFT, y], to: [right, y] });
+            body.push(Shape::text([LEFT - 6.0, y + 4.0], Anchor::End, label));
         }
-        for (value, label) in ticks(&self.x) {
-            let (x, y) = (self.x_place(value), bottom + 16.0);
-            body += &format!(
-                "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/><text x=\"{x:.1}\" y=\"{y}\" \
-                 text-anchor=\"middle\">{label}</text>\n"
-            );
+        for (value, label) in if self.log_x { powers(&self.x) } else { ticks(&self.x, 1.0) } {
+            let x = self.x_place(value);
+            body.push(Shape::Line { class: "grid", from: [x, TOP], to: [x, bottom] });
+            body.push(Shape::text([x, bottom + 16.0], Anchor::Middle, label));
         }
-        body += &self.body;
-        body += &format!("<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>\n");
-        let title = escape(&self.title);
-        body += &format!("<text class=\"title\" x=\"{LEFT}\" y=\"18\">{title}</text>\n");
-        body += &format!(
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
-            (LEFT + right) / 2.0,
-            height - 6.0,
-            self.x_label
-        );
+        let label = format!("{} over {}", self.title, self.x_label);
+        let size = self.size;
+        body.extend(self.body);
+        body.push(Shape::Line { class: "axis", from: [LEFT, TOP], to: [LEFT, bottom] });
+        body.push(Shape::Line { class: "axis", from: [LEFT, bottom], to: [right, bottom] });
+        body.push(Shape::title([LEFT, 18.0], &self.title));
+        body.push(Shape::text([(LEFT + right) / 2.0, height - 6.0], Anchor::Middle, self.x_label));
         let mut end = right;
         for (class, name) in self.legend.iter().rev() {
-            body += &format!("<text x=\"{end}\" y=\"18\" text-anchor=\"end\">{name}</text>\n");
             // Room for the larger letters of narrow windows.
-            end -= 9.0 * name.len() as f64 + 4.0;
-            body += &format!("<path class=\"{class}\" d=\"M{} 14h16\"/>\n", end - 16.0);
-            end -= 32.0;
+            end -= 8.5 * name.chars().count() as f64;
+            body.push(Shape::Line { class, from: [end - 22.0, 14.0], to: [end - 6.0, 14.0] });
+            body.push(Shape::text([end, 18.0], Anchor::Start, name));
+            end -= 34.0;
         }
-        Panel { label: format!("{} over {}", self.title, self.x_label), size: self.size, body }
+        Panel { label, size, body }
     }
 
     fn inner(&self) -> [f64; 2] {
@@ -124,8 +127,8 @@ impl Chart {
         TOP + (1.0 - part(&self.y, y)) * self.inner()[1]
     }
 
-    fn place(&self, (x, y): (f64, f64)) -> String {
-        format!("{:.1},{:.1}", self.x_place(x), self.y_place(y))
+    fn place(&self, (x, y): (f64, f64)) -> [f64; 2] {
+        [self.x_place(x), self.y_place(y)]
     }
 }
 
@@ -162,13 +165,17 @@ pub(crate) fn range_of(values: impl Iterator<Item = f64>) -> Range<f64> {
         return 0.0..1.0;
     }
     // Values that are all alike still need an axis of some length.
-    let air = if low < high { 0.05 * (high - low) } else { 0.5 * low.abs().max(1.0) };
+    let air = match high - low {
+        0.0 if low == 0.0 => 0.5,
+        0.0 => 0.5 * low.abs(),
+        length => 0.05 * length,
+    };
     low - air..high + air
 }
 
-/// About five round numbers in the range, with their labels.
-fn ticks(range: &Range<f64>) -> Vec<(f64, String)> {
-    let rough = (range.end - range.start) / 6.0;
+/// About five round numbers in the range, at least `apart` from each other, with their labels.
+fn ticks(range: &Range<f64>, apart: f64) -> Vec<(f64, String)> {
+    let rough = ((range.end - range.start) / 6.0).max(apart);
     let power = 10.0_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&step| step >= rough);
     let Some(step) = step.filter(|&step| step > 0.0 && step.is_finite()) else {
@@ -187,6 +194,13 @@ fn ticks(range: &Range<f64>) -> Vec<(f64, String)> {
     values.into_iter().map(|v| (v, label(v))).collect()
 }
 
+/// Each power of ten in a range of logarithms.
+fn powers(range: &Range<f64>) -> Vec<(f64, String)> {
+    let (first, last) = (range.start.ceil().max(-400.0), range.end.floor().min(400.0));
+    let exponents = (first as i32..=last as i32).map(|exponent| (exponent.into(), exponent));
+    exponents.map(|(place, exponent)| (place, format!("1e{exponent}"))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,20 +212,31 @@ mod tests {
         assert_eq!(range_of([].into_iter()), 0.0..1.0);
         assert_eq!(range_of([4.0, 4.0].into_iter()), 2.0..6.0);
         assert_eq!(range_of([0.0].into_iter()), -0.5..0.5);
+        assert_eq!(range_of([0.06; 2].into_iter()), 0.03..0.09);
         assert!(range_of([f64::MAX, f64::MIN].into_iter()).end.is_finite());
     }
 
     #[test]
     fn ticks_are_round_and_can_be_told_apart() {
         let labels = |range| {
-            let labels: Vec<_> = ticks(&range).into_iter().map(|(_, label)| label).collect();
+            let labels: Vec<_> = ticks(&range, 0.0).into_iter().map(|(_, label)| label).collect();
             labels.join(" ")
         };
         assert_eq!(labels(0.0..3.2), "0 1 2 3");
         assert_eq!(labels(0.0..585.0), "0 100 200 300 400 500");
         assert_eq!(labels(0.845..0.955), "0.86 0.88 0.90 0.92 0.94");
         assert_eq!(labels(-1.0..1e30), "0 2e29 4e29 6e29 8e29 1e30");
-        assert_eq!(ticks(&(0.0..0.0)).len(), 0);
+        assert_eq!(ticks(&(0.0..0.0), 0.0).len(), 0);
+        // Batches and epochs are whole.
+        let whole = ticks(&(0.0..2.0), 1.0);
+        assert_eq!(whole.iter().map(|(_, label)| label.as_str()).collect::<String>(), "012");
+    }
+
+    #[test]
+    fn powers_of_ten_lie_at_their_logarithms() {
+        let ticks = powers(&(-2.5..1.2));
+        let labels: Vec<_> = ticks.iter().map(|(place, label)| (*place, label.as_str())).collect();
+        assert_eq!(labels, [(-2.0, "1e-2"), (-1.0, "1e-1"), (0.0, "1e0"), (1.0, "1e1")]);
     }
 
     #[test]

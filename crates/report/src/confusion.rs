@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use crate::error::PlotError;
 use crate::figure::{Figure, Panel};
-use crate::html::escape;
+use crate::shape::{Anchor, Shape};
 
 /// Beyond this many classes the numbers of a matrix cannot be read any more.
 const CLASSES: usize = 40;
@@ -71,20 +71,14 @@ impl Confusion {
         }
         let (cell, left, top) = (38.0, 90.0, 56.0);
         let side = cell * n as f64;
-        let mut body = format!(
-            "<text class=\"title\" x=\"{left}\" y=\"18\">prediction</text>\
-             <text class=\"title\" x=\"6\" y=\"{}\">label</text>\n",
-            top - 10.0
-        );
+        let mut body = vec![
+            Shape::title([left, 18.0], "prediction"),
+            Shape::title([6.0, top - 10.0], "label"),
+        ];
         for (i, class) in self.classes.iter().enumerate() {
-            let (name, middle) = (escape(&shortened(class)), cell * (i as f64 + 0.5));
-            let (x, y) = (left + middle, top + middle + 4.0);
-            body += &format!(
-                "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{name}</text>\
-                 <text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{name}</text>\n",
-                top - 10.0,
-                left - 8.0
-            );
+            let (name, middle) = (shortened(class), cell * (i as f64 + 0.5));
+            body.push(Shape::text([left + middle, top - 10.0], Anchor::Middle, &name));
+            body.push(Shape::text([left - 8.0, top + middle + 4.0], Anchor::End, name));
         }
         for (i, &count) in self.counts.iter().enumerate() {
             let (row, column) = (i / n, i % n);
@@ -92,26 +86,31 @@ impl Confusion {
             let part = count as f64 / of_label.max(1) as f64;
             let right = row == column;
             // A few mistakes among thousands of images are to be seen, too.
-            let strength = if right { part } else { part.sqrt() };
-            let (x, y) = (left + cell * column as f64, top + cell * row as f64);
+            let opacity = if right { part } else { part.sqrt() };
+            let at = [left + cell * column as f64, top + cell * row as f64];
+            let size = [cell; 2];
             let class = if right { "right" } else { "wrong" };
-            let ink = if strength > 0.5 { " class=\"inverse\"" } else { "" };
-            body += &format!(
-                "<rect class=\"{class}\" fill-opacity=\"{strength:.3}\" x=\"{x}\" y=\"{y}\" \
-                 width=\"{cell}\" height=\"{cell}\"/><rect class=\"grid\" x=\"{x}\" y=\"{y}\" \
-                 width=\"{cell}\" height=\"{cell}\"/>"
-            );
+            body.push(Shape::Rectangle { class, opacity, at, size });
+            body.push(Shape::Frame { class: "grid", at, size });
             if count > 0 {
-                let (x, y) = (x + cell / 2.0, y + cell / 2.0 + 4.0);
-                body += &format!(
-                    "<text{ink} x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{count}</text>"
-                );
+                body.push(Shape::Text {
+                    class: if opacity > 0.5 { "inverse" } else { "" },
+                    at: [at[0] + cell / 2.0, at[1] + cell / 2.0 + 4.0],
+                    anchor: Anchor::Middle,
+                    text: count.to_string(),
+                });
             }
-            body.push('\n');
         }
         let label = "confusion matrix: labels in rows, predictions in columns".to_string();
         let size = [left + side + 8.0, top + side + 8.0];
         Ok(Figure::new(vec![Panel { label, size, body }]))
+    }
+    /// Shows the matrix in an evcxr notebook; with too many classes, why not.
+    pub fn evcxr_display(&self) {
+        match self.figure() {
+            Ok(figure) => figure.evcxr_display(),
+            Err(error) => println!("{error}"),
+        }
     }
 }
 

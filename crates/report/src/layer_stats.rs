@@ -54,10 +54,15 @@ impl LayerStatsPlot<'_> {
         if let Ok(picture) = color_dim(self.histograms) {
             let batches = 0.0..self.histograms.len() as f64;
             let mut chart = Chart::new("histograms", "training batch", SIZE, batches, 0.0..10.0);
-            chart.picture(&picture);
+            chart.picture(picture);
             panels.push(chart.panel());
         }
         Figure::new(panels)
+    }
+
+    /// Shows the plots in an evcxr notebook.
+    pub fn evcxr_display(&self) {
+        self.figure().evcxr_display();
     }
 
     fn panel(&self, title: &str, values: &[f64], class: &'static str) -> Panel {

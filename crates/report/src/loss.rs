@@ -54,6 +54,10 @@ impl LossPlot<'_> {
         }
         Figure::new(vec![chart.panel()])
     }
+    /// Shows the plot in an evcxr notebook.
+    pub fn evcxr_display(&self) {
+        self.figure().evcxr_display();
+    }
 }
 
 #[cfg(test)]

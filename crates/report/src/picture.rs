@@ -3,6 +3,7 @@
 use crate::base64;
 use crate::error::PlotError;
 use crate::figure::{Figure, Panel};
+use crate::shape::Shape;
 
 /// A picture in grey or RGB, at least one pixel large.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,21 @@ impl Picture {
         Ok(Picture { width: size[1], height: size[0], pixels, channels: 3 })
     }
 
+    /// Red, green and blue of each pixel in turn, as many as there are pixels.
+    pub(crate) fn rgb(pixels: Vec<u8>, [height, width]: [usize; 2]) -> Picture {
+        assert_eq!(pixels.len(), 3 * width * height, "three numbers for each pixel");
+        Picture { width, height, pixels, channels: 3 }
+    }
+
+    /// Red, green, blue and opacity of each pixel in turn.
+    pub(crate) fn rgba(&self) -> Vec<u8> {
+        let color = |pixel: &[u8]| match *pixel {
+            [r, g, b] => [r, g, b, 255],
+            _ => [pixel[0], pixel[0], pixel[0], 255],
+        };
+        self.pixels.chunks(self.channels).flat_map(color).collect()
+    }
+
     /// `[height, width]` in pixels.
     pub fn size(&self) -> [usize; 2] {
         [self.height, self.width]
@@ -146,10 +162,8 @@ impl Picture {
     pub fn figure(&self) -> Figure {
         let scale = 256_usize.div_ceil(self.width.max(self.height)) as f64;
         let (width, height) = (scale * self.width as f64, scale * self.height as f64);
-        let body = format!(
-            "<image class=\"pixels\" width=\"{width}\" height=\"{height}\" href=\"{}\"/>",
-            self.data_url()
-        );
+        let body =
+            vec![Shape::Image { picture: self.clone(), at: [0.0; 2], size: [width, height] }];
         Figure::new(vec![Panel { label: "picture".to_string(), size: [width, height], body }])
     }
 

@@ -26,6 +26,10 @@ impl SchedulePlot<'_> {
         let panels = [panel("Learning rate", self.lr, "a"), panel("Momentum", self.momentum, "b")];
         Figure::new(panels.into())
     }
+    /// Shows the plot in an evcxr notebook.
+    pub fn evcxr_display(&self) {
+        self.figure().evcxr_display();
+    }
 }
 
 fn panel(title: &str, values: &[f64], class: &'static str) -> Panel {

@@ -1,13 +1,14 @@
 //! Edges: a kernel is a small grid of weights that slides over an image, here by hand.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::autograd::Conv2dConfig;
 use topedge::nn::{Context, EdgeKernel};
 use topedge::prelude::*;
+use topedge::report::{Captioned, Gallery, Picture, Tell};
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     // A feature is what is easier to learn from than pixels: here, "a top edge is at this place".
     let kernel = EdgeKernel::TopEdge.rows();
     writeln!(out, "Q2   a top edge, dark above and bright below, is found by {kernel:?}")?;
@@ -45,6 +46,15 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         })
     });
     writeln!(out, "     conv2d gives the same numbers at all {} places: {same}", map.len())?;
+
+    let pictures = [
+        (Picture::image(pixels, [1, 28, 28])?, format!("a {label}")),
+        (Picture::signed(&weight.to_vec(), [3, 3], 1.0)?, "the kernel".to_string()),
+        (Picture::signed(&map.to_vec(), [26, 26], 765.0)?, "its edges".to_string()),
+    ];
+    let pictures = pictures.map(|(picture, caption)| Captioned { picture, caption });
+    let caption = "Orange is positive: top edges. Blue is negative: bottom edges.";
+    out.figure(caption, Gallery { pictures: pictures.into(), columns: 0 }.figure())?;
 
     let zeros = Tensor::zeros(&[1, 1, 3, 3])?;
     let of_zeros = zeros.conv2d(&weight, None, &Conv2dConfig::default())?.item()?;

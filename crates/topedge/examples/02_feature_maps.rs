@@ -1,14 +1,15 @@
 //! Feature maps: what four kernels find in an image, in one operation on a whole batch.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::autograd::Conv2dConfig;
 use topedge::kernels::conv2d::ConvMatrix;
 use topedge::nn::EdgeKernel;
 use topedge::prelude::*;
+use topedge::report::{Captioned, Gallery, Picture, Tell};
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let [top, left, diagonal_1, diagonal_2, ..] = EdgeKernel::ALL;
     let kernels = [top, left, diagonal_1, diagonal_2];
 
@@ -25,11 +26,18 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         "Q1   a feature map says where an image has a feature. Of image 0, strongest at:"
     )?;
     let values = maps.to_vec();
+    let mut pictures = vec![Captioned {
+        picture: Picture::image(data.train.image(0), [1, 28, 28])?,
+        caption: "image 0".to_string(),
+    }];
     for (kernel, map) in kernels.iter().zip(values.chunks(26 * 26)) {
+        let picture = Picture::signed(map, [26, 26], 3.0)?;
+        pictures.push(Captioned { picture, caption: kernel.to_string() });
         let best = (0..map.len()).max_by(|&a, &b| map[a].total_cmp(&map[b])).unwrap_or(0);
         let (row, column) = (best / 26, best % 26);
         writeln!(out, "     {kernel:<11} row {row:>2}, column {column:>2}: {:.2}", map[best])?;
     }
+    out.figure("An image, and its feature maps.", Gallery { pictures, columns: 0 }.figure())?;
     writeln!(out, "Q8   input [batch, channels, height, width]: {:?}", batch.shape())?;
     writeln!(out, "     weight [out, in, kernel height, kernel width]: {:?}", weight.shape())?;
     let channels = maps.shape()[1];
@@ -47,11 +55,19 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         "Q10  a 2x2 kernel on 3x4 pixels is a matrix of {rows} outputs by {columns} inputs;"
     )?;
     writeln!(out, "     the same letter is the same weight, dots are zeros:")?;
+    // For the eye a colour for each weight, by its channels red, green and blue.
+    let weights = (0..rows * columns).map(|i| matrix.weight_index(i / columns, i % columns));
+    let colors = [[213, 94, 0], [0, 114, 178], [0, 158, 115], [204, 121, 167]];
+    let color = |weight: Option<usize>, c: usize| weight.map_or(255, |w| colors[w][c]);
+    let pixels: Vec<u8> =
+        (0..3).flat_map(|c| weights.clone().map(move |weight| color(weight, c))).collect();
+    let picture = Picture::image(&pixels, [3, rows, columns])?;
     for row in 0..rows {
         let letter =
             |column| matrix.weight_index(row, column).map_or('.', |w| ['a', 'b', 'c', 'd'][w]);
         writeln!(out, "     {}", (0..columns).map(letter).collect::<String>())?;
     }
+    out.figure("The same: a colour for each weight, white for zeros.", picture.figure())?;
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! Padding keeps an image's size, strides halve it.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::autograd::Conv2dConfig;
 use topedge::kernels::conv2d::output_shape;
 use topedge::prelude::*;
+use topedge::report::{Captioned, Gallery, Picture, Tell};
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let [channels, mut side, _] = data.train.image_shape();
     let size = |side, kernel, padding, stride| {
         let config =
@@ -28,6 +29,23 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         sides.push(side.to_string());
     }
     writeln!(out, "     {}", sides.join(" -> "))?;
+
+    // An image on its way through such layers, here with kernels that take the mean.
+    let mut image = Tensor::new(
+        data.train.image(0).iter().map(|&p| f32::from(p) / 255.0).collect(),
+        &[1, 1, 28, 28],
+    )?;
+    let mean = Tensor::new(vec![1.0 / 9.0; 9], &[1, 1, 3, 3])?;
+    let halving = Conv2dConfig { padding: [1; 2], stride: [2; 2], ..Default::default() };
+    let mut pictures = vec![];
+    for _ in 0..5 {
+        let side = image.shape()[2];
+        let pixels: Vec<u8> = image.to_vec().iter().map(|&v| (255.0 * v) as u8).collect();
+        let picture = Picture::image(&pixels, [1, side, side])?;
+        pictures.push(Captioned { picture, caption: format!("{side}x{side}") });
+        image = image.conv2d(&mean, None, &halving)?;
+    }
+    out.figure("Each layer halves the sides.", Gallery { pictures, columns: 0 }.figure())?;
 
     // The book's question 7 asks for a list within a list: the windows that stride 2 looks at.
     let places: Vec<Vec<(usize, usize)>> =

@@ -1,12 +1,13 @@
 //! The first convolutional network: is it a 3 or a 7?
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::nn::{Context, parameter_count};
 use topedge::prelude::*;
+use topedge::report::Tell;
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let data = data.with_labels(&["3", "7"])?;
     let config = NetConfig { classes: 2, ..Default::default() };
     let mut rng = Pcg64::seed_from_u64(42);
@@ -40,16 +41,21 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
     )?;
     writeln!(out, "Q13  Flatten, at the end, makes {after:?} of {before:?}: scores for the loss")?;
 
-    let loaders = DataLoaders::new(&data, &LoadersConfig::default())?;
+    let batch_size = 64.min(data.train.len());
+    let loaders = DataLoaders::new(&data, &LoadersConfig { batch_size, ..Default::default() })?;
     writeln!(out, "Q22  show_batch shows images and labels of a batch: `topedge show-batch`")?;
+    out.figure("Images of the first batch.", topedge::show_batch(&loaders.train, 16)?.figure())?;
     let mut learner =
         Learner::new(loaders, cnn, CrossEntropy::default()).metric(Accuracy::default());
     learner.fit_one_cycle(2, 0.01)?;
-    let rows = &learner.find::<Recorder>().expect("every learner has one").rows;
-    for row in rows {
+    let recorder = learner.find::<Recorder>().expect("every learner has one");
+    for row in &recorder.rows {
         let accuracy = row.metric("accuracy").unwrap_or(f64::NAN);
         writeln!(out, "     epoch {}: accuracy {accuracy:.4}", row.epoch)?;
     }
+    out.figure("How the loss fell.", recorder.plot_loss())?;
+    let kernels = topedge::first_kernels(&*learner.state.model)?;
+    out.figure("What the first layer has learnt.", kernels.figure())?;
     Ok(())
 }
 

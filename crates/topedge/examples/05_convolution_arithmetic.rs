@@ -1,12 +1,13 @@
 //! Convolution arithmetic: what a layer has to learn, and what it has to compute.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::nn::parameters;
 use topedge::prelude::*;
+use topedge::report::Tell;
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let shape = data.train.image_shape();
     let config = NetConfig { image_shape: shape, classes: 2 };
     let mut net = Net::SimpleCnn2.build(&config, &mut Pcg64::seed_from_u64(42))?;

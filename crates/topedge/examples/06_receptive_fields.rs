@@ -1,12 +1,13 @@
 //! Receptive fields: what part of the image an activation sees, and what it is made of.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::nn::{Activations, input_windows, receptive_fields};
 use topedge::prelude::*;
+use topedge::report::{Captioned, Gallery, Picture, Tell};
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let config = NetConfig::default();
     let mut rng = Pcg64::seed_from_u64(42);
     writeln!(
@@ -31,6 +32,28 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         "Q17  behind two convolutions of stride 2 it is {side}x{side} pixels: 3 activations of"
     )?;
     writeln!(out, "     the first, 2 pixels apart, see 3 each")?;
+
+    // What the middle of each layer sees of an image: what it does not see is darker.
+    let fields = receptive_fields(&model, &config.image_shape)?;
+    let mut pictures = vec![];
+    for field in fields.iter().filter(|field| field.layer.starts_with("Conv2d")) {
+        let [_, height, width] = *field.output_shape else { return Err("no image".into()) };
+        let middle = [0, height / 2, width / 2];
+        let window = &input_windows(&model, &config.image_shape, &field.path, &middle)?[0];
+        let seen = |i: usize| window.rows.contains(&(i / 28)) && window.columns.contains(&(i % 28));
+        let pixels = data.train.image(0).iter().enumerate();
+        let pixels: Vec<u8> =
+            pixels.map(|(i, &p)| if seen(i) { 80 + p / 3 * 2 } else { p / 3 }).collect();
+        let picture = Picture::image(&pixels, config.image_shape)?;
+        let (rows, columns) = (window.rows.len(), window.columns.len());
+        pictures.push(Captioned {
+            picture,
+            caption: format!("layer {}\n{rows}x{columns}", field.path),
+        });
+    }
+    let caption =
+        "What the activation in the middle of each layer of simple-cnn-2 sees, within the image.";
+    out.figure(caption, Gallery { pictures, columns: 0 }.figure())?;
 
     // From an activation back to what it was made of, as a spreadsheet's "trace precedents".
     let pixels = Normalize::of(&data.train).apply(data.train.image(0))?;

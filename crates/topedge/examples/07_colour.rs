@@ -1,12 +1,13 @@
 //! Colour: an image of three channels, and what a filter makes of them.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::autograd::Conv2dConfig;
 use topedge::prelude::*;
+use topedge::report::{Captioned, Gallery, Picture, Tell};
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     // A digit in orange on dark blue: red, green and blue are three grids of numbers.
     let grey = data.train.image(0).iter().map(|&p| f32::from(p) / 255.0);
     let (front, back) = ([1.0, 0.6, 0.0], [0.0, 0.0, 0.4]);
@@ -23,6 +24,17 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         let mean = plane.iter().sum::<f32>() / plane.len() as f32;
         writeln!(out, "     {name:<6} mean {mean:.3}")?;
     }
+
+    let bytes = |values: &[f32]| values.iter().map(|v| (255.0 * v) as u8).collect::<Vec<_>>();
+    let mut pictures = vec![Captioned {
+        picture: Picture::image(&bytes(&planes.concat()), [3, 28, 28])?,
+        caption: "all".to_string(),
+    }];
+    for (name, plane) in ["red", "green", "blue"].iter().zip(&planes) {
+        let picture = Picture::image(&bytes(plane), [1, 28, 28])?;
+        pictures.push(Captioned { picture, caption: name.to_string() });
+    }
+    out.figure("An image, and its three channels.", Gallery { pictures, columns: 0 }.figure())?;
 
     // A filter has a 3x3 slice for each channel. Its products are summed over all of them.
     let slices = [[1.0; 9], [0.5; 9], [-1.0; 9]];

@@ -1,13 +1,14 @@
 //! An unstable run: all ten digits, at a learning rate that is high from the first step on.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::nn::callbacks::ActivationStats;
 use topedge::nn::parameter_count;
 use topedge::prelude::*;
+use topedge::report::Tell;
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let batch_size = 64.min(data.train.len());
     let loaders = DataLoaders::new(data, &LoadersConfig { batch_size, ..Default::default() })?;
     let model = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
@@ -50,11 +51,15 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
             "     {path}  mean {mean:>9.3}  deviation {std:>9.3}  near zero {near_zero:.2}"
         )?;
     }
+    if let Some(figure) = stats.plot_layer_stats(-2) {
+        out.figure("The last but one layer: a rise and a collapse, or a slow fall.", figure)?;
+    }
     writeln!(
         out,
         "Q28  what is zero behind a ReLU learns nothing and passes nothing on. What happened:"
     )?;
     let recorder = learner.find::<Recorder>().expect("every learner has one");
+    out.figure("What the loss made of it.", recorder.plot_loss())?;
     let accuracy = recorder.rows.last().and_then(|row| row.metric("accuracy"));
     writeln!(
         out,

@@ -1,13 +1,15 @@
 //! Larger batches: truer gradients, and fewer steps. Is that enough?
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::nn::callbacks::ActivationStats;
 use topedge::prelude::*;
+use topedge::report::{Comparison, Tell};
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     writeln!(out, "Q29  larger batches have truer gradients, and fewer steps to use them in:")?;
+    let mut learners = vec![];
     for wanted in [64, 512] {
         let batch_size = wanted.min(data.train.len());
         let config = LoadersConfig { batch_size, ..Default::default() };
@@ -27,7 +29,14 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         for finding in learner.diagnose() {
             writeln!(out, "       {finding}")?;
         }
+        learners.push(learner);
     }
+    let [a, b] = [0, 1].map(|i| {
+        let recorder = learners[i].find::<Recorder>().expect("every learner has one");
+        let stats = learners[i].find::<ActivationStats>().expect("it was given");
+        topedge::comparable_run("", vec![], recorder, stats, 10)
+    });
+    out.figure("A: the smaller batches, B: the larger ones.", Comparison { a, b }.loss_figure())?;
     Ok(())
 }
 

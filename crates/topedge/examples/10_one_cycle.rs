@@ -1,19 +1,20 @@
 //! 1cycle: warm up, go fast, and cool down.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::nn::callbacks::ActivationStats;
 use topedge::nn::one_cycle;
 use topedge::nn::optim::Hyper;
 use topedge::prelude::*;
+use topedge::report::Tell;
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     writeln!(out, "Q31  1cycle at 0.06, at 0/8, 1/8, ... 7/8 of the run:")?;
     for (hyper, schedule) in one_cycle(0.06) {
         let values: Vec<_> =
             (0..8).map(|i| format!("{:.7}", schedule.at(f64::from(i) / 8.0))).collect();
-        writeln!(out, "     {:<9}{}", format!("{hyper:?}"), values.join(" "))?;
+        writeln!(out, "     {:<9}{}", hyper.name(), values.join(" "))?;
     }
     writeln!(out, "Q34  cyclical momentum: low where the rate is high, and the other way round")?;
 
@@ -51,9 +52,11 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
         "Q33  low rates at the end find the bottom of the minimum: the last was {:.6}",
         lrs[lrs.len() - 1]
     )?;
-    let series: Vec<_> = recorder.hypers.iter().map(|(hyper, _)| format!("{hyper:?}")).collect();
+    let series: Vec<_> = recorder.hypers.iter().map(|(hyper, _)| hyper.name()).collect();
     writeln!(out, "Q35  the Recorder keeps losses and, for each batch, {}", series.join(", "))?;
     writeln!(out, "     accuracy {:.4}", accuracy.unwrap_or(f64::NAN))?;
+    out.figure("Up and down, and the momentum the other way round.", recorder.plot_sched())?;
+    out.figure("The loss.", recorder.plot_loss())?;
 
     // One column for each batch (or the nearest), the bins of its histogram from below.
     let stats = learner.find::<ActivationStats>().expect("it was given");
@@ -78,6 +81,9 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
             0.25 * bin as f64,
             (0..columns).map(shade).collect::<String>()
         )?;
+    }
+    if let Some(figure) = stats.plot_layer_stats(-2) {
+        out.figure("The same layer.", figure)?;
     }
     writeln!(out, "Q37  bad training is columns that spread and collapse, again and again. Here:")?;
     let findings = learner.diagnose();

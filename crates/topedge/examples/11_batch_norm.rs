@@ -1,13 +1,14 @@
 //! Batch norm: each channel is brought to mean 0 and variance 1, and then to what is learnt.
 
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::stdout;
 
 use topedge::nn::callbacks::ActivationStats;
 use topedge::nn::{Context, StateValues, parameter_count, parameters, state_dict};
 use topedge::prelude::*;
+use topedge::report::Tell;
 
-pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let mut norm: BatchNorm1d = BatchNorm1d::new(1)?;
     let names: Vec<_> = parameters(&norm)
         .iter()
@@ -49,7 +50,7 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
     writeln!(out, "     the network has {with} parameters with batch norm, {without} without")?;
     let mut learner = Learner::new(loaders, model, CrossEntropy::default())
         .metric(Accuracy::default())
-        .callback(ActivationStats::default());
+        .callback(ActivationStats::default().with_histograms());
     learner.fit_one_cycle(1, 0.06)?;
     let recorder = learner.find::<Recorder>().expect("every learner has one");
     let accuracy = recorder.rows.last().and_then(|row| row.metric("accuracy"));
@@ -60,6 +61,12 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Write) -> Result<(), Box<dyn Erro
     writeln!(out, "     generalise: accuracy {:.4} after one epoch", accuracy.unwrap_or(f64::NAN))?;
     for finding in learner.diagnose() {
         writeln!(out, "     {finding}")?;
+    }
+    out.figure("The loss.", recorder.plot_loss())?;
+    // The last block's convolution and batch norm are -2 and -1.
+    let stats = learner.find::<ActivationStats>().expect("it was given");
+    if let Some(figure) = stats.plot_layer_stats(-4) {
+        out.figure("The convolution before the last.", figure)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod bench;
 mod error;
 pub mod model;
 mod page;
+mod plots;
 pub mod prelude;
 
 pub use topedge_autograd as autograd;
@@ -16,5 +17,6 @@ pub use topedge_report as report;
 
 pub use error::{Error, Result};
 pub use model::{Model, ModelInfo, Prediction};
-pub use page::training_page;
+pub use page::{comparable_run, first_kernels, show_batch, training_page};
+pub use plots::{PlotLrFind, PlotRecorder, PlotStats};
 pub use topedge_nn::{LayerSummary, Summary};

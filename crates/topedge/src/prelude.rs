@@ -12,4 +12,4 @@ pub use topedge_nn::metrics::Accuracy;
 pub use topedge_nn::optim::{Adam, Optimizer, Sgd};
 pub use topedge_nn::{Callback, Learner, Module, Net, NetConfig, Predictor};
 
-pub use crate::{Model, ModelInfo, Summary};
+pub use crate::{Model, ModelInfo, PlotLrFind, PlotRecorder, PlotStats, Summary};

@@ -71,8 +71,31 @@ pub enum LayerKind {
         #[serde(serialize_with = "base64_f32")]
         shift: Vec<f32>,
     },
-    /// `max(x, 0)`
-    Relu,
+    /// The largest value of each window, or the mean; pairs are `[vertical, horizontal]`.
+    Pool {
+        /// Whether it is the largest.
+        maximum: bool,
+        /// The size of the window.
+        kernel: [usize; 2],
+        /// The steps of the window.
+        stride: [usize; 2],
+        /// What lies around the input.
+        padding: [usize; 2],
+        /// The distance of the taps.
+        dilation: [usize; 2],
+        /// Whether that counts for a mean, as zeros.
+        count_include_pad: bool,
+    },
+    /// The same of as many windows as there are outputs, of nearly equal size.
+    AdaptivePool {
+        /// Whether it is the largest.
+        maximum: bool,
+    },
+    /// A function of each value for itself.
+    Function {
+        /// Its name, as in `ReLU`.
+        function: String,
+    },
     /// The same values, perhaps in another shape.
     Same,
     /// Something else.

@@ -37,11 +37,31 @@
   const convolutions = layers.flatMap((layer, i) => (layer.kind === "conv2d" ? [i] : []));
   state.layer = convolutions[1] ?? convolutions[0] ?? 0;
 
-  /** What made the value at `place` of layer `i`: terms {place (-1: padding), input, weight}, bias. */
+  /** The places along an axis that window `at` of a pooling layer sees, and how many count for a mean. */
+  function pooled(i, axis, at) {
+    const layer = layers[i];
+    const size = sizeOf(i - 1)[axis + 1];
+    if (layer.kind === "adaptivepool") {
+      const windows = sizeOf(i)[axis + 1];
+      const [from, to] = [Math.floor((at * size) / windows), Math.ceil(((at + 1) * size) / windows)];
+      return [Array.from({ length: to - from }, (_, k) => from + k), to - from];
+    }
+    const [kernel, padding] = [layer.kernel[axis], layer.padding[axis]];
+    const first = at * layer.stride[axis];
+    const taps = Array.from({ length: kernel }, (_, k) => first + k * layer.dilation[axis] - padding);
+    const inside = taps.filter((tap) => tap >= 0 && tap < size);
+    const padded = Math.min(first + kernel, size + 2 * padding) - first;
+    return [inside, layer.count_include_pad ? padded : inside.length];
+  }
+
+  /**
+   * What made the value at `place` of layer `i`: terms {place (-1: padding), input, weight} in rows of
+   * `width`, `taps` of each input channel, and the bias.
+   */
   function precedents(i, place) {
     const layer = layers[i];
     const x = valuesOf(i - 1);
-    const one = (weight, bias) => ({ terms: [{ place, input: x[place], weight }], bias });
+    const one = (weight, bias) => ({ terms: [{ place, input: x[place], weight }], width: 1, taps: 1, bias });
     switch (layer.kind) {
       case "conv2d": {
         const [channels, height, width] = sizeOf(i - 1);
@@ -62,17 +82,30 @@
             }
           }
         }
-        return { terms, bias: layer.bias.length ? layer.bias[filter] : null };
+        return { terms, width: kw, taps: kh * kw, bias: layer.bias.length ? layer.bias[filter] : null };
       }
       case "linear": {
         const terms = Array.from(x, (input, k) => ({ place: k, input, weight: layer.weight[place * x.length + k] }));
-        return { terms, bias: layer.bias.length ? layer.bias[place] : null };
+        return { terms, width: 10, taps: terms.length, bias: layer.bias.length ? layer.bias[place] : null };
       }
       case "scale": {
         const [channel] = split(place, sizeOf(i));
         return one(layer.scale[channel], layer.shift[channel]);
       }
-      case "relu":
+      case "pool":
+      case "adaptivepool": {
+        const [, height, width] = sizeOf(i - 1);
+        const [channel, row, column] = split(place, sizeOf(i));
+        const [[rows, countedRows], [columns, countedColumns]] = [pooled(i, 0, row), pooled(i, 1, column)];
+        const places = rows.flatMap((h) => columns.map((w) => (channel * height + h) * width + w));
+        const wins = (a, b) => x[a] > x[b] || (Number.isNaN(x[a]) && !Number.isNaN(x[b]));
+        const largest = places.reduce((best, p) => (wins(p, best) ? p : best), places[0]);
+        const mean = 1 / (countedRows * countedColumns);
+        const weight = (p) => (!layer.maximum ? mean : p === largest ? 1 : 0);
+        const terms = places.map((p) => ({ place: p, input: x[p], weight: weight(p) }));
+        return { terms, width: columns.length, taps: terms.length, bias: null };
+      }
+      case "function":
       case "same":
         return one(1, null);
       default:
@@ -84,7 +117,7 @@
   function windowBefore(i, [top, bottom, left, right]) {
     const layer = layers[i];
     const [, height, width] = sizeOf(i - 1);
-    if (layer.kind === "conv2d") {
+    if (layer.kind === "conv2d" || layer.kind === "pool") {
       const side = (axis, from, to, size) => {
         const start = from * layer.stride[axis] - layer.padding[axis];
         const end = (to - 1) * layer.stride[axis] - layer.padding[axis] + layer.dilation[axis] * (layer.kernel[axis] - 1) + 1;
@@ -92,7 +125,11 @@
       };
       return [...side(0, top, bottom, height), ...side(1, left, right, width)];
     }
-    const pointwise = ["relu", "scale", "same"].includes(layer.kind);
+    if (layer.kind === "adaptivepool") {
+      const side = (axis, from, to) => [pooled(i, axis, from)[0][0], pooled(i, axis, to - 1)[0].at(-1) + 1];
+      return [...side(0, top, bottom), ...side(1, left, right)];
+    }
+    const pointwise = ["function", "scale", "same"].includes(layer.kind);
     return pointwise && layer.shape.length === 3 ? [top, bottom, left, right] : [0, height, 0, width];
   }
 
@@ -197,7 +234,8 @@
       paint(context, i, channel, gap, gap, scale);
       const [top, bottom, left, right] = window_;
       box(context, "--focus", gap + left * scale, gap + top * scale, (right - left) * scale, (bottom - top) * scale);
-      const seen = height * width > 1 ? `rows ${top}–${bottom - 1}, columns ${left}–${right - 1}` : `feature ${channel}`;
+      const span = (name, from, to) => (to - from === 1 ? `${name} ${from}` : `${name}s ${from}–${to - 1}`);
+      const seen = height * width > 1 ? `${span("row", top, bottom)}, ${span("column", left, right)}` : `channel ${channel}`;
       const figure = el("figure", { className: "field" }, canvas,
         el("figcaption", {}, el("b", {}, `${layerAt(i).path} ${layerAt(i).name.split("(")[0]}`), el("br", {}), seen));
       figure.dataset.window = window_.join(" ");
@@ -243,24 +281,22 @@
     const value = valuesOf(i)[place];
     const made = precedents(i, place);
     if (!made) {
-      result.textContent = `${layers[i].name} does not say what it makes its values of.`;
+      result.textContent = `${layers[i].path} ${layers[i].name}: this page does not trace layers of this kind, and takes all of their input for what they see.`;
       return;
     }
     const products = made.terms.map((t) => t.input * t.weight);
     const total = products.reduce((a, b) => a + b, 0);
     const sum = total + (made.bias ?? 0);
-    const relu = layers[i].kind === "relu";
+    const { function: name, maximum } = layers[i];
     const terms = made.terms.length;
     const bias = made.bias === null ? "" : ` + ${layers[i].kind === "scale" ? "shift" : "bias"} ${number(made.bias)}`;
-    const counted = terms === 1 ? "input × weight" : `${terms} products add up to`;
+    const counted = terms === 1 ? "input × weight" : maximum ? `the largest of ${terms} is` : `${terms} products add up to`;
     result.append(el("b", {}, `${layers[i].path} ${layers[i].name.split("(")[0]}, ${position(i, place)}`), el("br", {}),
-      `${counted} ${number(total)}${bias} = ${number(sum)}${relu ? `, of which ReLU makes ${number(Math.max(0, sum))}` : ""}. `,
+      `${counted} ${number(total)}${bias} = ${number(sum)}${name ? `, of which ${name} makes ${number(value)}` : ""}. `,
       `The activation is ${number(value)}.`);
     Object.assign(result.dataset, { layer: layers[i].path, place, terms, total, bias: made.bias ?? 0, sum, value });
 
-    const convolution = layers[i].kind === "conv2d";
-    const taps = convolution ? layers[i].kernel[0] * layers[i].kernel[1] : terms;
-    const width = convolution ? layers[i].kernel[1] : Math.min(terms, 10);
+    const [convolution, { taps, width }] = [layers[i].kind === "conv2d", made];
     const [inputs, weights] = [made.terms.map((t) => t.input), made.terms.map((t) => t.weight)];
     const [most, heaviest, greatest] = [inputs, weights, products].map(largestOf);
     for (let from = 0; from < terms; from += taps) {
@@ -277,7 +313,7 @@
       };
       const channel = convolution ? split(made.terms.slice(from, from + taps).find((t) => t.place >= 0)?.place ?? 0, sizeOf(i - 1))[0] : 0;
       sheet.append(el("div", { className: "slice" },
-        el("h4", {}, convolution ? `input channel ${channel}` : terms === 1 ? position(i - 1, at(0)) : "all inputs"),
+        el("h4", {}, convolution ? `input channel ${channel}` : terms === 1 ? position(i - 1, at(0)) : maximum === undefined ? "all inputs" : `channel ${split(place, sizeOf(i))[0]}`),
         el("div", { className: "equation" },
           el("div", {}, grid(part(inputs), width, most, source), "inputs"),
           el("span", {}, "×"),

@@ -1,18 +1,18 @@
 //! The report of a training run: one HTML file that needs no other.
 
 mod data;
+pub(crate) mod document;
 mod sections;
 #[cfg(test)]
 mod tests;
 
 use crate::confusion::Confusion;
 use crate::error::PlotError;
-use crate::figure;
-use crate::html::escape;
 use crate::layer_stats::LayerStatsPlot;
 use crate::loss::LossPlot;
 use crate::picture::Picture;
 use crate::schedule::SchedulePlot;
+use document::document;
 
 pub use data::{ConvolutionAsMatrix, Explorer, Layer, LayerKind, Sample};
 
@@ -123,32 +123,8 @@ impl Page<'_> {
     ///
     /// When the explorer's numbers are not those of its layers.
     pub fn html(&self) -> Result<String, PlotError> {
-        let sections = self.sections()?;
-        let mut html = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <link rel=\"icon\" href=\"data:,\">\n<title>{0}</title>\n\
-             <style>{1}{2}</style>\n</head>\n<body>\n<header>\n<h1>{0}</h1>\n<nav>",
-            escape(&self.title),
-            include_str!("style.css"),
-            figure::STYLE,
-        );
-        for section in &sections {
-            html += &format!("<a href=\"#{}\">{}</a> ", section.id, section.heading);
-        }
-        html += "</nav>\n</header>\n<main>\n";
-        for section in &sections {
-            html += &format!(
-                "<section id=\"{}\">\n<h2>{}</h2>\n{}</section>\n",
-                section.id, section.heading, section.body
-            );
-        }
-        html += "</main>\n";
-        for script in
-            [include_str!("page.js"), include_str!("explorer.js"), include_str!("matrix.js")]
-        {
-            html += &format!("<script>\n{script}</script>\n");
-        }
-        Ok(html + "</body>\n</html>\n")
+        let scripts =
+            [include_str!("page.js"), include_str!("explorer.js"), include_str!("matrix.js")];
+        Ok(document(&self.title, &self.sections()?, &scripts))
     }
 }

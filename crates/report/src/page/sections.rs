@@ -1,16 +1,10 @@
 //! The sections of the page, in their order.
 
 use super::data::script_data;
+use super::document::{Section, findings, gallery, numbers, table};
 use super::{Captioned, Epoch, Mistake, Page, Table};
 use crate::error::PlotError;
 use crate::html::escape;
-
-/// A section of the page.
-pub(super) struct Section {
-    pub(super) id: &'static str,
-    pub(super) heading: &'static str,
-    pub(super) body: String,
-}
 
 /// So many pairs of confused classes are listed.
 const PAIRS: usize = 10;
@@ -41,39 +35,17 @@ impl Page<'_> {
             ("trace", "Feature maps and where they come from", self.explorer()?),
             ("matrix", "A convolution is a matrix multiplication", self.matrix()?),
         ];
-        let sections = all.map(|(id, heading, body)| Section { id, heading, body });
+        let sections = all.map(|(id, heading, body)| Section {
+            id: id.to_string(),
+            heading: heading.to_string(),
+            body,
+        });
         Ok(sections.into_iter().filter(|section| !section.body.is_empty()).collect())
     }
 
     fn verdict(&self) -> String {
-        let mut html = String::new();
-        if let Some(last) = self.epochs.last() {
-            html += "<div class=\"numbers\">";
-            let seconds: f64 = self.epochs.iter().map(|epoch| epoch.seconds).sum();
-            let numbers = [
-                ("accuracy", last.accuracy.map(|part| format!("{:.2} %", 100.0 * part))),
-                ("validation loss", last.valid_loss.map(|loss| format!("{loss:.4}"))),
-                ("training loss", last.train_loss.map(|loss| format!("{loss:.4}"))),
-                ("seconds of training", Some(format!("{seconds:.1}"))),
-            ];
-            for (name, value) in numbers {
-                if let Some(value) = value {
-                    html += &format!("<div><b>{value}</b><span>{name}</span></div>");
-                }
-            }
-            html += "</div>\n";
-        }
-        for finding in &self.findings {
-            let class = if finding.failure { "failure" } else { "warning" };
-            let (text, advice) = (escape(&finding.text), escape(&finding.advice));
-            html += &format!(
-                "<p class=\"finding {class}\"><strong>{text}</strong><br>What to try: {advice}.</p>\n"
-            );
-        }
-        if self.findings.is_empty() && !self.epochs.is_empty() {
-            html += "<p class=\"finding fine\"><strong>Nothing looks wrong.</strong> The loss fell, \
-                     and no layer died, collapsed or exploded.</p>\n";
-        }
+        let mut html = numbers(&self.epochs);
+        html += &findings(&self.findings, !self.epochs.is_empty());
         if self.epochs.len() > 1 {
             html += &table(&epochs(&self.epochs));
         }
@@ -126,7 +98,10 @@ impl Page<'_> {
 
     fn explorer(&self) -> Result<String, PlotError> {
         let Some(explorer) = &self.explorer else {
-            return Ok(String::new());
+            // What has no layers is no report of a network at all.
+            let words =
+                "<p>The network has too many weights and activations to be looked into here.</p>\n";
+            return Ok(if self.layers.rows.is_empty() { String::new() } else { words.to_string() });
         };
         explorer.check()?;
         Ok(include_str!("explorer.html").to_string() + &script_data("trace-data", explorer)?)
@@ -153,41 +128,6 @@ fn epochs(epochs: &[Epoch]) -> Table {
     }
 }
 
-/// Empty for a table without rows.
-fn table(table: &Table) -> String {
-    if table.rows.is_empty() {
-        return String::new();
-    }
-    let class = |column: usize| match table.columns.get(column) {
-        Some((_, true)) => " class=\"number\"",
-        _ => "",
-    };
-    let mut html = "<div class=\"scroll\"><table>\n<thead><tr>".to_string();
-    for (i, (name, _)) in table.columns.iter().enumerate() {
-        html += &format!("<th{}>{}</th>", class(i), escape(name));
-    }
-    html += "</tr></thead>\n<tbody>\n";
-    for row in &table.rows {
-        html += "<tr>";
-        for (i, cell) in row.iter().enumerate() {
-            html += &format!("<td{}>{}</td>", class(i), escape(cell));
-        }
-        html += "</tr>\n";
-    }
-    html + "</tbody>\n</table></div>\n"
-}
-
-fn gallery(pictures: &[Captioned]) -> String {
-    let figures = pictures.iter().map(|Captioned { picture, caption }| {
-        let (url, caption) = (picture.data_url(), escape(caption));
-        format!("<figure><img src=\"{url}\" alt=\"\"><figcaption>{caption}</figcaption></figure>\n")
-    });
-    match figures.collect::<String>() {
-        html if html.is_empty() => html,
-        html => format!("<div class=\"gallery\">{html}</div>\n"),
-    }
-}
-
 fn gallery_of_kernels(kernels: &[Captioned]) -> String {
     match gallery(kernels) {
         html if html.is_empty() => html,
@@ -202,8 +142,8 @@ fn mistakes(mistakes: &[Mistake]) -> String {
         let Mistake { label, prediction, probability, loss, .. } = mistake;
         let percent = 100.0 * probability;
         let caption = match label == prediction {
-            true => format!("{label}, right, {percent:.1} %, loss {loss:.2}"),
-            false => format!("{label} taken for {prediction}, {percent:.1} %, loss {loss:.2}"),
+            true => format!("{label}, right\n{percent:.1} %, loss {loss:.2}"),
+            false => format!("{label} taken for {prediction}\n{percent:.1} %, loss {loss:.2}"),
         };
         Captioned { picture: mistake.picture.clone(), caption }
     });

@@ -3,10 +3,11 @@
 //! Each step is an example of this crate, included here: what it prints is what it has computed.
 
 use std::error::Error;
-use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use topedge::data::write_whole;
 use topedge::prelude::*;
+use topedge::report::{self, Story, Tell};
 
 use super::failure::Failure;
 use super::{images, output};
@@ -29,7 +30,7 @@ struct Step {
 }
 
 /// Looks at the data, and writes what it has found.
-type Run = fn(&Splits, &mut dyn Write) -> Result<(), Box<dyn Error>>;
+type Run = fn(&Splits, &mut dyn Tell) -> Result<(), Box<dyn Error>>;
 
 steps! {
     "../../examples/01_edges.rs" edges "Edges",
@@ -54,6 +55,8 @@ Walks through the fastai book's chapter 13, on convolutions, step by step.
 Each step prints the facts that the chapter's questions (Q1, Q2, ...) ask for, computed on the spot. Runs
 that train say what really happened in them; with other data, or another processor, that may differ.
 
+All steps end with the page of the whole story, chapter.html: one file with what they print, and pictures.
+
 Each step is also a program to read and change: crates/topedge/examples/01_edges.rs and so on, started
 by cargo run --release --example 01_edges.",
     after_help = "\
@@ -61,6 +64,7 @@ Examples:
   topedge chapter                       all steps, on digits that it draws
   topedge chapter --data mnist          on MNIST, as the book
   topedge chapter 8 --data mnist        one step
+  topedge chapter 6 --out step.html     and its pictures
 
 Steps:
    1 edges                     5 convolution arithmetic     9 batch size
@@ -75,6 +79,9 @@ pub(crate) struct Args {
     /// A folder with MNIST's IDX files, or with its images [default: digits are drawn]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Where the page goes [default: chapter.html after all steps; after a single one there is none]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -84,15 +91,32 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let found = format!("has images {shape:?} of the classes {}", vocab.join(", "));
         return Err(Failure::flag("--data", found, "grey images of 28x28 of the digits 0 to 9"));
     }
+    let source = args.data.as_ref().map_or("digits that it drew".to_string(), |dir| {
+        dir.file_name().map_or(dir.as_os_str(), |name| name).to_string_lossy().into_owned()
+    });
+    let mut story = Story {
+        title: "Convolutions, step by step".to_string(),
+        introduction: format!(
+            "The chapter on convolutions of the fastai book, with topedge, on {source}. Numbers like Q3 are \
+             those of the chapter's questions. All figures were computed for this page."
+        ),
+        steps: vec![],
+    };
     for (i, step) in STEPS.iter().enumerate() {
         if args.step.is_some_and(|wanted| usize::from(wanted) != i + 1) {
             continue;
         }
         output::line(format_args!("{}. {}\n", i + 1, step.title))?;
-        let mut text = vec![];
-        (step.run)(&data, &mut text)
+        let mut told = report::Step::new(&format!("{}. {}", i + 1, step.title));
+        (step.run)(&data, &mut told)
             .map_err(|error| Failure::Failed(format!("step {}: {error}", i + 1)))?;
-        output::line(String::from_utf8_lossy(&text))?;
+        output::line(told.text())?;
+        story.steps.push(told);
+    }
+    let page = args.out.as_deref().or(args.step.is_none().then_some(Path::new("chapter.html")));
+    if let Some(page) = page {
+        write_whole(page, story.html().as_bytes()).map_err(Failure::io("write", page))?;
+        output::line(format_args!("the whole story, with pictures: {}", page.display()))?;
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod batches;
 mod bench;
 mod chapter;
+mod compare;
 mod epochs;
 mod failure;
 mod images;
@@ -46,6 +48,7 @@ Examples:
   topedge receptive-field                     how much of the image does a layer see?
   topedge show-batch --data mnist             what is in a batch?
   topedge lr-find --data mnist                which learning rate?
+  topedge compare runs/1 runs/2               what do two runs differ in?
   topedge chapter                             the fastai book's chapter, step by step
 
 Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
@@ -69,6 +72,7 @@ enum Command {
     ReceptiveField(receptive_field::Args),
     ShowBatch(show_batch::Args),
     LrFind(lr_find::Args),
+    Compare(compare::Args),
     Chapter(chapter::Args),
 }
 
@@ -107,6 +111,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::ReceptiveField(args)) => receptive_field::run(&args),
         Some(Command::ShowBatch(args)) => show_batch::run(&args),
         Some(Command::LrFind(args)) => lr_find::run(&args),
+        Some(Command::Compare(args)) => compare::run(&args),
         Some(Command::Chapter(args)) => chapter::run(&args),
     }
 }

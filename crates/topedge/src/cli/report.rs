@@ -1,6 +1,8 @@
 //! The page about a training run.
 
-use serde_json::Value;
+use std::path::Path;
+
+use serde_json::{Map, Value};
 use topedge::prelude::*;
 use topedge::training_page;
 
@@ -11,10 +13,17 @@ use super::train::Settings;
 pub(crate) fn page(learner: &mut Learner, settings: &Settings<'_>) -> Result<String, Failure> {
     let failed = |error: serde_json::Error| Failure::Failed(format!("report.html: {error}"));
     let values = serde_json::to_value(settings).map_err(failed)?;
-    let title = format!("{} on {}", text(&values["net"]), text(&values["data"]));
-    let pairs = values.as_object().into_iter().flatten();
-    let pairs = pairs.map(|(name, value)| (name.replace('_', " "), text(value)));
-    Ok(training_page(learner, &title, pairs.collect())?)
+    let data = text(&values["data"]);
+    let folder =
+        Path::new(&data).file_name().map_or(data.clone().into(), |name| name.to_string_lossy());
+    let title = format!("{} on {folder}", text(&values["net"]));
+    let pairs = values.as_object().map(pairs).unwrap_or_default();
+    Ok(training_page(learner, &title, pairs)?)
+}
+
+/// Settings in words: pairs of name and value.
+pub(crate) fn pairs(settings: &Map<String, Value>) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| (name.replace('_', " "), text(value))).collect()
 }
 
 /// A setting in words. The one that can be missing is the folder of images.

@@ -7,14 +7,13 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use topedge::nn::optim::Hyper;
+use topedge::nn::callbacks::ActivationStats;
 use topedge::nn::{StateDict, StateValues, state_dict};
 use topedge::prelude::*;
-use topedge::report::{LossPlot, SchedulePlot};
 
 use super::failure::Failure;
-use super::output;
 use super::train::Settings;
+use super::{batches, output};
 
 /// The outcome of a training run.
 pub(crate) struct Results {
@@ -24,7 +23,7 @@ pub(crate) struct Results {
     /// What `sample.png` shows.
     sample_label: String,
     /// The files to write: names and contents.
-    pub(crate) files: [(&'static str, Vec<u8>); 6],
+    pub(crate) files: [(&'static str, Vec<u8>); 7],
 }
 
 /// The last word for a program.
@@ -49,17 +48,8 @@ impl Results {
         let model = &*learner.state.model;
         let default = Recorder::default();
         let recorder = learner.find::<Recorder>().unwrap_or(&default);
-        let valid: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
-        let hyper = |hyper: Hyper| {
-            let found = recorder.hypers.iter().find(|(known, _)| *known == hyper);
-            found.map_or(&[][..], |(_, values)| values)
-        };
-        let losses = LossPlot {
-            train: &recorder.losses,
-            smoothed: &recorder.smoothed_losses,
-            valid: &valid,
-        };
-        let schedules = SchedulePlot { lr: hyper(Hyper::Lr), momentum: hyper(Hyper::Momentum) };
+        let no_stats = ActivationStats::default();
+        let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
         let train_seconds: f64 = recorder.rows.iter().map(|row| row.train_seconds).sum();
         let sample_label = &splits.valid.vocab()[splits.valid.label(0) as usize];
         Ok(Results {
@@ -71,8 +61,9 @@ impl Results {
                 ("model.safetensors", info.to_bytes(model)?),
                 ("report.html", report.into_bytes()),
                 ("settings.json", settings.to_json()?),
-                ("loss.svg", losses.figure().svg().into_bytes()),
-                ("schedule.svg", schedules.figure().svg().into_bytes()),
+                ("batches.csv", batches::to_csv(recorder, stats)),
+                ("loss.svg", recorder.plot_loss().svg().into_bytes()),
+                ("schedule.svg", recorder.plot_sched().svg().into_bytes()),
                 ("sample.png", png(splits.valid.image(0), info.image_shape)?),
             ],
         })

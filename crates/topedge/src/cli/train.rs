@@ -24,8 +24,9 @@ use super::{images, output, report};
 Trains a network on images of classes.
 
 Without --data, on handwritten digits that it draws itself. The run's folder then holds
-report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv,
-settings.json, loss.svg, schedule.svg, and sample.png to try the model on. A run that fails leaves
+report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv (a line for
+each epoch), batches.csv (one for each training batch), settings.json, loss.svg, schedule.svg, and
+sample.png to try the model on. A run that fails leaves
 nothing behind.
 
 The same command gives the same weights, bit for bit, with any number of threads.",
@@ -122,7 +123,15 @@ pub(crate) struct Settings<'a> {
 
 /// The networks that have one output for each class.
 pub(crate) fn net_parser() -> impl TypedValueParser<Value = Net> {
-    let nets = Net::ALL.into_iter().filter(|&net| net != Net::BrokenCnn);
+    parser_of(Net::ALL.into_iter().filter(|&net| net != Net::BrokenCnn))
+}
+
+/// All networks, also one that cannot be trained.
+pub(crate) fn any_net_parser() -> impl TypedValueParser<Value = Net> {
+    parser_of(Net::ALL.into_iter())
+}
+
+fn parser_of(nets: impl Iterator<Item = Net>) -> impl TypedValueParser<Value = Net> {
     PossibleValuesParser::new(nets.map(Net::name)).try_map(|name| name.parse::<Net>())
 }
 

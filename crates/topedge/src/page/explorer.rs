@@ -2,7 +2,8 @@
 
 use topedge_autograd::Tensor;
 use topedge_data::{Dataset, Normalize};
-use topedge_nn::{Activations, Evaluation, Item, Module, walk};
+use topedge_kernels::pool::Pool2dConfig;
+use topedge_nn::{Activations, Evaluation, Item, LayerActivations, Module, Reach, walk};
 use topedge_report::{Explorer, Layer, LayerKind, Sample};
 
 use super::validation::Seen;
@@ -28,22 +29,20 @@ pub(super) fn explorer(
         let activations = Activations::of(model, &x)?;
         let ran = activations.layers();
         let outputs: Vec<Vec<f32>> = ran.iter().map(|layer| layer.output.to_vec()).collect();
-        let layers: Vec<_> = ran
-            .iter()
-            .map(|layer| {
-                (layer.path.clone(), layer.layer.clone(), layer.output.shape()[1..].to_vec())
-            })
-            .collect();
+        let layers = ran.to_vec();
         let numbers = input.len() + outputs.iter().map(Vec::len).sum::<usize>();
         room = room.and_then(|room| room.checked_sub(numbers));
         if room.is_none() {
             break;
         }
         if explorer.layers.is_empty() {
-            explorer.layers = layers
-                .into_iter()
-                .map(|(path, name, shape)| Layer { kind: kind(model, &path), path, name, shape })
-                .collect();
+            let described = layers.into_iter().map(|layer| Layer {
+                kind: kind(model, &layer),
+                shape: layer.output.shape()[1..].to_vec(),
+                path: layer.path,
+                name: layer.layer,
+            });
+            explorer.layers = described.collect();
         }
         let class = |i: usize| data.vocab()[i].clone();
         explorer.samples.push(Sample {
@@ -57,12 +56,12 @@ pub(super) fn explorer(
     Ok((!explorer.samples.is_empty()).then_some(explorer))
 }
 
-/// What the layer `path` computes.
-fn kind(model: &dyn Module, path: &str) -> LayerKind {
+/// What a layer of `model` computes.
+fn kind(model: &dyn Module, ran: &LayerActivations) -> LayerKind {
     let mut layer = model;
     walk(model, &mut |found, item| {
         if let Item::Module(child) = item
-            && found == path
+            && found == ran.path
         {
             layer = child;
         }
@@ -86,8 +85,22 @@ fn kind(model: &dyn Module, path: &str) -> LayerKind {
             let shift = terms.map(|((shift, mean), scale)| shift - mean * scale).collect();
             LayerKind::Scale { scale, shift }
         }
-        Evaluation::Relu => LayerKind::Relu,
+        Evaluation::MaxPool2d(config) => pool(&config, true),
+        Evaluation::AvgPool2d(config) => pool(&config, false),
+        Evaluation::AdaptiveAvgPool2d(_) => LayerKind::AdaptivePool { maximum: false },
+        Evaluation::AdaptiveMaxPool2d(_) => LayerKind::AdaptivePool { maximum: true },
         Evaluation::Identity | Evaluation::Flatten => LayerKind::Same,
+        _ if layer.reach() == Reach::Pointwise => {
+            let first = vec![0; ran.output.rank() - 1];
+            let made = layer.precedents(&ran.input, &first).ok();
+            let function = made.and_then(|made| made.function);
+            function.map_or(LayerKind::Other, |name| LayerKind::Function { function: name.into() })
+        }
         _ => LayerKind::Other,
     }
+}
+
+fn pool(config: &Pool2dConfig, maximum: bool) -> LayerKind {
+    let Pool2dConfig { kernel, stride, padding, dilation, count_include_pad, .. } = *config;
+    LayerKind::Pool { maximum, kernel, stride, padding, dilation, count_include_pad }
 }

@@ -1,15 +1,30 @@
 //! The kernels of the first convolution, as pictures.
 
 use topedge_nn::{Evaluation, Item, Module, walk};
-use topedge_report::{Captioned, Picture};
+use topedge_report::{Captioned, Gallery, Picture};
 
 use crate::error::Result;
 
 /// More of them than this are not shown.
 const MOST: usize = 96;
 
-/// A picture of each filter for each channel of its input; none of a network without convolutions.
-pub(super) fn first_layer(model: &dyn Module) -> Result<Vec<Captioned>> {
+/// The kernels of the first convolution: a picture of each filter for each channel of its input. None of
+/// a network without convolutions.
+///
+/// ```
+/// use topedge::prelude::*;
+///
+/// let net = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
+/// let kernels = topedge::first_kernels(&net)?;
+/// assert_eq!(kernels.pictures.len(), 8);
+/// assert!(kernels.figure().png().starts_with(b"\x89PNG"));
+/// # Ok::<(), topedge::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// When a kernel has no weights.
+pub fn first_kernels(model: &dyn Module) -> Result<Gallery> {
     let mut first = None;
     walk(model, &mut |_, item| {
         if let Item::Module(layer) = item
@@ -20,7 +35,7 @@ pub(super) fn first_layer(model: &dyn Module) -> Result<Vec<Captioned>> {
         }
     });
     let Some(weight) = first else {
-        return Ok(vec![]);
+        return Ok(Gallery::default());
     };
     let [channels, height, width] = [1, 2, 3].map(|axis| weight.shape()[axis]);
     let weights = weight.to_vec();
@@ -35,5 +50,5 @@ pub(super) fn first_layer(model: &dyn Module) -> Result<Vec<Captioned>> {
         };
         Ok(Captioned { picture: Picture::signed(slice, [height, width], largest)?, caption })
     });
-    pictures.collect()
+    Ok(Gallery { pictures: pictures.collect::<Result<_>>()?, columns: 0 })
 }

@@ -1,23 +1,26 @@
 //! The page about a training run: what it shows, gathered from the learner.
 
+mod comparison;
 mod explorer;
 mod kernels;
 mod layers;
 mod matrix;
+mod show_batch;
 mod validation;
 
 use topedge_autograd::no_grad;
 use topedge_data::Dataset;
 use topedge_nn::callbacks::{ActivationStats, Recorder};
-use topedge_nn::optim::Hyper;
 use topedge_nn::{EpochRow, Learner, Severity};
-use topedge_report::{
-    Captioned, Confusion, Epoch, Finding, LayerStatsPlot, LossPlot, Mistake, Page, Picture,
-    SchedulePlot,
-};
+use topedge_report::{Captioned, Confusion, Epoch, Finding, LossPlot, Mistake, Page, Picture};
 
 use crate::error::Result;
+use crate::plots::{layer_stats, schedules};
 use validation::Seen;
+
+pub use comparison::comparable_run;
+pub use kernels::first_kernels;
+pub use show_batch::show_batch;
 
 /// So many training images are shown.
 const BATCH: usize = 24;
@@ -66,15 +69,11 @@ pub fn training_page(
     let samples = validation::samples(&seen, &by_loss);
     let normalize = &loader.config().normalize;
     let explorer = explorer::explorer(model, valid, normalize, &seen, &samples)?;
-    let kernels = kernels::first_layer(model)?;
+    let kernels = first_kernels(model)?.pictures;
     let matrix = samples.first().map(|&i| matrix::of_image(valid, i)).transpose()?.flatten();
     let layers = layers::table(&learner.summary()?);
 
-    let findings = learner.diagnose().into_iter().map(|finding| Finding {
-        failure: finding.severity == Severity::Failure,
-        text: finding.text,
-        advice: finding.advice,
-    });
+    let findings = learner.diagnose().into_iter().map(finding).collect();
     let (no_record, no_stats) = (Recorder::default(), ActivationStats::default());
     let recorder = learner.find::<Recorder>().unwrap_or(&no_record);
     let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
@@ -86,29 +85,16 @@ pub fn training_page(
         title: title.to_string(),
         settings,
         epochs: recorder.rows.iter().map(epoch).collect(),
-        findings: findings.collect(),
+        findings,
         losses: LossPlot {
             train: &recorder.losses,
             smoothed: &recorder.smoothed_losses,
             valid: &valid_losses,
         },
-        schedules: SchedulePlot {
-            lr: recorder.hyper(Hyper::Lr),
-            momentum: recorder.hyper(Hyper::Momentum),
-        },
-        batch: show_batch(train)?,
+        schedules: schedules(recorder),
+        batch: training_images(train)?,
         layers,
-        stats: stats
-            .layers
-            .iter()
-            .map(|layer| LayerStatsPlot {
-                layer: format!("{} {}", layer.path, layer.layer),
-                mean: &layer.mean,
-                std: &layer.std,
-                near_zero: &layer.near_zero,
-                histograms: &layer.histograms,
-            })
-            .collect(),
+        stats: stats.layers.iter().map(layer_stats).collect(),
         kernels,
         confusion: Confusion::new(valid.vocab(), confusion)?,
         mistakes: by_loss
@@ -131,12 +117,20 @@ fn epoch(row: &EpochRow) -> Epoch {
     }
 }
 
+fn finding(finding: topedge_nn::Finding) -> Finding {
+    Finding {
+        failure: finding.severity == Severity::Failure,
+        text: finding.text,
+        advice: finding.advice,
+    }
+}
+
 fn picture(data: &Dataset, i: usize) -> Result<Picture> {
     Ok(Picture::image(data.image(i), data.image_shape())?.at_most(LONGEST_SIDE))
 }
 
 /// Images from all over the data set, since trees of images are sorted by class.
-fn show_batch(data: &Dataset) -> Result<Vec<Captioned>> {
+fn training_images(data: &Dataset) -> Result<Vec<Captioned>> {
     let count = data.len().min(BATCH);
     let images = (0..count).map(|i| i * data.len() / count);
     let captioned = images.map(|i| {

@@ -49,6 +49,16 @@ fn wrong_use() {
             fs::remove_dir_all(dir.path().join("two").join(split).join(digit)).unwrap();
         }
     }
+    for split in ["training", "testing"] {
+        for digit in "0123456789".chars() {
+            let [colour, large] =
+                ["colour", "large"].map(|data| dir.path().join(format!("{data}/{split}/{digit}")));
+            fs::create_dir_all(&colour).unwrap();
+            fs::create_dir_all(&large).unwrap();
+            image::RgbImage::new(28, 28).save(colour.join("1.png")).unwrap();
+            image::GrayImage::new(20, 30).save(large.join("1.png")).unwrap();
+        }
+    }
     image::GrayImage::new(2, 1).save(dir.path().join("dot.png")).unwrap();
     for (args, words) in [
         (&["train", "--data", "nowhere"][..], &["--data", "nowhere", "does not exist"][..]),
@@ -88,6 +98,7 @@ fn wrong_use() {
         (&["kernel", "dot.png", "--kernel", "sobel"], &["--kernel", "sobel", "diagonal-2"]),
         (&["kernel", "dot.png", "--out", "map.jpg"], &["--out", "map.jpg", ".svg"]),
         (&["receptive-field", "--net", "resnet"], &["--net", "resnet", "simple-cnn"]),
+        (&["receptive-field", "model"], &["model", "does not exist"]),
         (&["show-batch", "--data", "nowhere"], &["--data", "nowhere", "does not exist"]),
         (&["show-batch", "--count", "0"], &["--count", "0"]),
         (
@@ -98,6 +109,15 @@ fn wrong_use() {
         (&["chapter", "12"], &["STEP", "12"]),
         (&["chapter", "--data", "nowhere"], &["--data", "nowhere", "does not exist"]),
         (&["chapter", "--data", "two"], &["--data", "classes 3, 7", "digits 0 to 9"]),
+        (
+            &["chapter", "--data", "colour"],
+            &["--data", "images [3, 28, 28]", "grey images of 28x28"],
+        ),
+        (
+            &["chapter", "--data", "large"],
+            &["--data", "images [1, 30, 20]", "grey images of 28x28"],
+        ),
+        (&["compare", "data"], &["RUN"]),
         (&["lr-find", "--steps", "5"], &["--steps", "5"]),
     ] {
         refused(dir.path(), args, 2, words);

@@ -1,12 +1,14 @@
 //! `topedge chapter`: what its steps compute are the figures of the fastai book's chapter on
 //! convolutions, and where the book is wrong, the right ones.
 
+use std::fs;
 use std::path::Path;
 
 use tempfile::{TempDir, tempdir};
 
 use crate::data::write_mnist;
 use crate::succeed;
+use crate::webdriver::Browser;
 
 /// What a step printed.
 struct Step(Vec<String>);
@@ -62,6 +64,7 @@ fn edges_and_feature_maps() {
     assert_eq!(numbers[numbers.len() - 2], numbers[numbers.len() - 1], "{answer}");
 
     let step = Step::of(dir.path(), "2", "data");
+    step.expect("Q1", &["top-edge", "left-edge", "diagonal-1", "diagonal-2"]);
     step.expect("Q8", &["[64, 1, 28, 28]", "[4, 1, 3, 3]"]);
     step.expect("Q9", &["[64, 4, 26, 26]"]);
     step.expect("Q10", &["6 outputs by 12 inputs", "ab..cd......", "......ab..cd"]);
@@ -73,6 +76,7 @@ fn sizes_parameters_and_work() {
     let step = Step::of(dir.path(), "3", "data");
     step.expect("Q5", &["without: 26", "kernel of 3: 28", "kernel of 5: 28", "kernel of 7: 28"]);
     step.expect("Q6", &["28 -> 14 -> 7 -> 4 -> 2 -> 1"]);
+    step.expect("Q7", &["[[(0, 0), (0, 2), (0, 4)], [(2, 0), (2, 2), (2, 4)]]"]);
 
     let step = Step::of(dir.path(), "5", "data");
     step.expect("Q14", &["[1, 28, 28]", "[16, 4, 4] 256 1168 18432"]);
@@ -125,7 +129,7 @@ fn runs_that_train() {
     let answer = step.answer("Q31");
     let rates: Vec<f64> = answer
         .split(' ')
-        .skip_while(|&word| word != "Lr")
+        .skip_while(|&word| word != "lr")
         .filter_map(|word| word.parse().ok())
         .collect();
     assert_eq!(rates.len(), 16);
@@ -134,14 +138,64 @@ fn runs_that_train() {
     }
     assert_eq!((rates[8], rates[10]), (0.95, 0.85), "momentum");
     step.expect("Q30", &["the first rate was 0.0024"]);
-    step.expect("Q35", &["Momentum", "accuracy 0."]);
+    step.expect("Q32", &["at the highest rate"]);
+    step.expect("Q33", &["the last was 0.0"]);
+    step.expect("Q34", &["low where the rate is high"]);
+    step.expect("Q35", &["momentum", "accuracy 0."]);
     step.expect("Q36", &["layer 3.0", "0.00 |"]);
+    step.expect("Q37", &["spread and collapse"]);
 
     let step = Step::of(dir.path(), "11", "data");
     step.expect("Q38", &["weight [1.0], bias [0.0]"]);
     step.expect("Q39", &["-1.3416 -0.4472 0.4472 1.3416", "running_mean is then 0.2500"]);
     step.expect("Q39", &["running_var is then 1.0667", "at least 2"]);
     step.expect("Q39", &["30542 parameters with batch norm, 30282 without"]);
+}
+
+/// All steps end with a page: what they printed, pictures, and nothing that would have to be loaded.
+#[test]
+fn the_whole_story_is_a_page() {
+    let dir = data();
+    let printed = succeed(dir.path(), &["chapter", "--data", "data"]).join("\n");
+    assert!(printed.ends_with("the whole story, with pictures: chapter.html"), "{printed}");
+    let html = fs::read_to_string(dir.path().join("chapter.html")).unwrap();
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+    for step in 1..=11 {
+        let (_, rest) = html.split_once(&format!("<section id=\"step-{step}\">")).unwrap();
+        let section = rest.split("</section>").next().unwrap();
+        assert!(section.contains("<div class=\"fact\"><b>Q"), "step {step}: {section}");
+        assert_eq!(section.contains("<svg"), step != 5, "step {step}");
+    }
+    // Each line that was printed stands there.
+    let text = html
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
+        .replace("&quot;", "\"")
+        .replace("&#39;", "'");
+    for line in printed.lines().filter(|line| line.starts_with('Q') || line.starts_with("     ")) {
+        assert!(text.contains(&line[5..]), "{line}");
+    }
+    for loading in ["http:", "https:", "@import", "url(", "<script", " src="] {
+        assert!(!html.contains(loading), "{loading}");
+    }
+    let single = succeed(dir.path(), &["chapter", "7", "--data", "data", "--out", "7.html"]);
+    assert!(single.last().unwrap().ends_with("7.html"), "{single:?}");
+    assert!(fs::read_to_string(dir.path().join("7.html")).unwrap().contains("red"));
+
+    let Some(browser) = Browser::start() else {
+        println!("skipped: chromedriver is not installed");
+        return;
+    };
+    browser.open(&dir.path().join("chapter.html").canonicalize().unwrap());
+    for width in [1400, 360] {
+        browser.resize(width, 900);
+        let overhang = "return document.documentElement.scrollWidth - innerWidth;";
+        assert!(browser.evaluate(overhang).as_i64().unwrap() <= 0, "at {width}");
+    }
+    let unlabelled = "return document.querySelectorAll('svg:not([aria-label])').length;";
+    assert_eq!(browser.evaluate(unlabelled), 0);
+    assert!(browser.console().is_empty(), "{:?}", browser.console());
 }
 
 /// On MNIST: the book's image, and its story. Which run collapses depends on the seed; that what

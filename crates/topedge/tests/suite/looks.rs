@@ -62,6 +62,24 @@ fn receptive_fields_of_the_book() {
     }
     let text = succeed(dir.path(), &["receptive-field", "--net", "simple-net"]).join("\n");
     assert!(text.contains("Linear") && text.contains("all pixels"), "{text}");
+    let broken = succeed(dir.path(), &["receptive-field", "--net", "broken-cnn", "--json"]);
+    let sizes: Vec<_> = broken.iter().map(|l| json(l)["receptive_field"][0].clone()).collect();
+    assert_eq!(sizes, [3, 3, 5]);
+}
+
+/// Of a network that was trained, for the images that it was trained on.
+#[test]
+fn receptive_fields_of_a_trained_network() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    let train = ["train", "--data", "data", "--epochs", "1", "--net", "simple-cnn", "--out", "run"];
+    succeed(dir.path(), &train);
+    let model = "run/model.safetensors";
+    let of_model = succeed(dir.path(), &["receptive-field", model, "--json"]);
+    let of_name = succeed(dir.path(), &["receptive-field", "--net", "simple-cnn", "--json"]);
+    assert_eq!(of_model, of_name);
+    let text = succeed(dir.path(), &["receptive-field", model]).join("\n");
+    assert!(text.starts_with("simple-cnn on images of 1x28x28"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod chapter;
+mod compare;
 mod data;
 mod looks;
 mod mnist;

@@ -82,6 +82,28 @@ fn mnist_from_drawn_digits() {
     assert!(accuracy >= 0.9, "{accuracy}");
 }
 
+/// The report of an epoch in small batches, with the statistics of each: written at once, and small.
+#[test]
+#[ignore = "needs MNIST: set TOPEDGE_MNIST"]
+fn mnist_the_report_takes_less_than_two_seconds() {
+    use std::time::Instant;
+    use topedge::nn::callbacks::ActivationStats;
+    use topedge::prelude::*;
+
+    let splits = topedge::data::load(&mnist(), &|_| ()).unwrap();
+    let data = DataLoaders::new(&splits, &LoadersConfig::default()).unwrap();
+    let net = Net::SimpleCnnBn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42)).unwrap();
+    let mut learner = Learner::new(data, net, CrossEntropy::default())
+        .metric(Accuracy::default())
+        .callback(ActivationStats::default().with_histograms());
+    learner.fit_one_cycle(1, 0.06).unwrap();
+    let start = Instant::now();
+    let html = topedge::training_page(&mut learner, "MNIST", vec![]).unwrap();
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(seconds < 2.0, "{seconds} s");
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+}
+
 /// The book's image, training/3/12.png: what the top-edge kernel makes of its pixels, 0 to 255.
 #[test]
 #[ignore = "needs MNIST: set TOPEDGE_MNIST"]

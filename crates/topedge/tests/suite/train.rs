@@ -55,6 +55,7 @@ fn people_get_a_table_and_files() {
         assert!(text.contains(part), "{text}");
     }
     let expected = [
+        "batches.csv",
         "history.csv",
         "loss.svg",
         "model.safetensors",
@@ -66,6 +67,9 @@ fn people_get_a_table_and_files() {
     assert_eq!(files(&dir.path().join("out")), expected);
     let history = std::fs::read_to_string(dir.path().join("out/history.csv")).unwrap();
     assert_eq!(history.lines().count(), 3, "{history}");
+    // Two epochs of three batches.
+    let batches = std::fs::read_to_string(dir.path().join("out/batches.csv")).unwrap();
+    assert_eq!(batches.lines().count(), 7, "{batches}");
 }
 
 /// The same command, the same weights: again, and on any number of threads.

@@ -50,6 +50,11 @@ impl Browser {
         self.command("POST", "/url", &json!({ "url": format!("file://{}", file.display()) }));
     }
 
+    /// Gives the window another size.
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        self.command("POST", "/window/rect", &json!({ "width": width, "height": height }));
+    }
+
     /// What the body of a function returns.
     pub(crate) fn evaluate(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }))

@@ -1,0 +1,143 @@
+//! `topedge compare`: two training runs, laid over each other.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use topedge::comparable_run;
+use topedge::data::write_whole;
+use topedge::nn::EpochRow;
+use topedge::nn::callbacks::{ActivationStats, Recorder};
+use topedge::report::{Comparison, Run};
+
+use super::failure::Failure;
+use super::{batches, output, report};
+
+/// Lays two training runs over each other, in one page
+#[derive(clap::Args)]
+#[command(
+    long_about = "\
+Lays two training runs over each other, in one page that needs no other file.
+
+Which settings differ, what each run came to and what went wrong in it, losses, rates and the statistics
+of layers over each other, and where the runs part: the first batch in which the losses are not the same
+number, and the first from which on they are more than a tenth apart. Runs of the same seed that differ in
+one setting show best what that setting does.
+
+It reads settings.json, history.csv and batches.csv of both folders.",
+    after_help = "\
+Examples:
+  topedge train --data mnist --net simple-cnn --schedule flat --batch-size 64
+  topedge train --data mnist --net simple-cnn --batch-size 64
+  topedge compare runs/1 runs/2                       writes compare.html
+  topedge compare runs/1 runs/2 --out one-cycle.html"
+)]
+pub(crate) struct Args {
+    /// The folder of a training run
+    #[arg(value_name = "RUN")]
+    a: PathBuf,
+    /// The folder of another
+    #[arg(value_name = "RUN")]
+    b: PathBuf,
+    /// Where the page goes
+    #[arg(long, value_name = "FILE", default_value = "compare.html")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let [a, b] = [Recorded::read(&args.a)?, Recorded::read(&args.b)?];
+    let comparison = Comparison { a: a.run(), b: b.run() };
+    write_whole(&args.out, comparison.html().as_bytes())
+        .map_err(Failure::io("write", &args.out))?;
+    for (letter, run) in [("A", &comparison.a), ("B", &comparison.b)] {
+        let accuracy = run.epochs.last().and_then(|epoch| epoch.accuracy);
+        let accuracy = accuracy.map_or("unknown".to_string(), |part| format!("{part:.4}"));
+        output::line(format_args!("{letter} {}: accuracy {accuracy}", run.name))?;
+        for finding in &run.findings {
+            output::line(format_args!("  {}", finding.text))?;
+        }
+    }
+    let parting = comparison.losses();
+    output::line(match (parting.different, comparison.smoothed().apart) {
+        (None, _) => "the losses are the same".to_string(),
+        (Some(batch), None) => format!("the losses part in batch {batch}, and stay close"),
+        (Some(batch), Some(apart)) => {
+            format!("the losses part in batch {batch}, and are a tenth apart from batch {apart} on")
+        }
+    })?;
+    Ok(output::line(format_args!("\npage      {}", args.out.display()))?)
+}
+
+/// What a run has left in its folder.
+struct Recorded {
+    name: String,
+    settings: Map<String, Value>,
+    recorder: Recorder,
+    stats: ActivationStats,
+}
+
+impl Recorded {
+    fn read(folder: &Path) -> Result<Recorded, Failure> {
+        if !folder.is_dir() {
+            let what = if folder.exists() { "is no folder" } else { "does not exist" };
+            let expected = "the folder of a training run";
+            return Err(Failure::flag("RUN", format!("{} {what}", folder.display()), expected));
+        }
+        let text = read(folder, "settings.json", "is this the folder of a training run?")?;
+        let path = folder.join("settings.json");
+        let settings = serde_json::from_str(&text).map_err(|error| {
+            let expected = "expected the settings of a training run";
+            Failure::Failed(format!("{}: {expected}: {error}", path.display()))
+        })?;
+        let older = "an older version did not write it; train once more";
+        let text = read(folder, "batches.csv", older)?;
+        let (mut recorder, stats) = batches::of_csv(&text, &folder.join("batches.csv"))?;
+        let text = read(folder, "history.csv", "is this the folder of a training run?")?;
+        recorder.rows = epochs(&text, &folder.join("history.csv"))?;
+        Ok(Recorded { name: folder.display().to_string(), settings, recorder, stats })
+    }
+
+    fn run(&self) -> Run<'_> {
+        let classes = self.settings.get("classes").and_then(Value::as_array).map_or(0, Vec::len);
+        let settings = report::pairs(&self.settings);
+        comparable_run(&self.name, settings, &self.recorder, &self.stats, classes)
+    }
+}
+
+/// The text of a run's file. Where it is missing, `why` says what that may mean.
+fn read(folder: &Path, name: &str, why: &str) -> Result<String, Failure> {
+    let path = folder.join(name);
+    fs::read_to_string(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            Failure::Failed(format!("{}: {name} is missing: {why}", folder.display()))
+        }
+        _ => Failure::io("read", &path)(error),
+    })
+}
+
+/// The epochs of `history.csv`; an error names `path` and the line.
+fn epochs(text: &str, path: &Path) -> Result<Vec<EpochRow>, Failure> {
+    const HEADER: &str = "epoch,train_loss,valid_loss,accuracy,time";
+    let wrong = |line: usize, expected: &str| {
+        Failure::Failed(format!("{}: line {line}: expected {expected}", path.display()))
+    };
+    let mut lines = text.lines();
+    if lines.next() != Some(HEADER) {
+        return Err(wrong(1, HEADER));
+    }
+    let row = |(i, line): (usize, &str)| {
+        let number = |cell: &str| match cell {
+            "" => Ok(None),
+            cell => cell.parse().map(Some).map_err(|_| wrong(i + 2, "numbers")),
+        };
+        let cells: Vec<Option<f64>> = line.split(',').map(number).collect::<Result<_, _>>()?;
+        let [_, train_loss, valid_loss, accuracy, seconds] = cells[..] else {
+            return Err(wrong(i + 2, HEADER));
+        };
+        let seconds = seconds.unwrap_or(0.0);
+        let metrics = vec![("accuracy", accuracy)];
+        Ok(EpochRow { epoch: i, train_loss, valid_loss, metrics, seconds, train_seconds: seconds })
+    };
+    lines.enumerate().map(row).collect()
+}
