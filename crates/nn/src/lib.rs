@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod callbacks;
-mod checkpoint;
 mod context;
 mod diagnosis;
 mod edge_kernel;
@@ -13,6 +12,7 @@ pub mod layers;
 mod learner;
 pub mod losses;
 pub mod metrics;
+mod model_file;
 mod module;
 mod nets;
 pub mod optim;
@@ -22,7 +22,6 @@ mod state_dict;
 mod summary;
 mod trace;
 
-pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
 pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
 pub use edge_kernel::EdgeKernel;
@@ -33,6 +32,7 @@ pub use learner::{
     Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, MAX_LR, Rates, State,
     Suggestion,
 };
+pub use model_file::ModelFile;
 pub use module::{
     Item, ItemMut, Module, Parameter, ParameterKind, describe, for_each_parameter_mut,
     parameter_count, parameters, walk, walk_mut, zero_grad,

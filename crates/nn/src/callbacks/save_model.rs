@@ -8,9 +8,9 @@ use topedge_data::write_whole;
 
 use super::monitor::Best;
 use super::{Monitor, Recorder};
-use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::learner::{Callback, Flow, State};
+use crate::model_file::ModelFile;
 use crate::state_dict::{load_state_dict, state_dict};
 
 /// Writes the network to a file after each epoch that is the best so far, and gives the network that
@@ -31,7 +31,7 @@ pub struct SaveModel {
     pub metadata: BTreeMap<String, String>,
     path: PathBuf,
     best: Best,
-    saved: Option<Checkpoint>,
+    saved: Option<ModelFile>,
 }
 
 impl SaveModel {
@@ -63,11 +63,10 @@ impl Callback for SaveModel {
 
     fn after_epoch(&mut self, state: &mut State) -> Flow {
         if self.best.update(&self.monitor, state)? {
-            let checkpoint =
-                Checkpoint { state: state_dict(&*state.model), metadata: self.metadata.clone() };
-            write_whole(&self.path, &checkpoint.to_bytes()?)
-                .map_err(Error::io("write", &self.path))?;
-            self.saved = Some(checkpoint);
+            let best =
+                ModelFile { state: state_dict(&*state.model), metadata: self.metadata.clone() };
+            write_whole(&self.path, &best.to_bytes()?).map_err(Error::io("write", &self.path))?;
+            self.saved = Some(best);
         }
         Ok(())
     }
