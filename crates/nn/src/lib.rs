@@ -17,6 +17,7 @@ mod module;
 mod nets;
 pub mod optim;
 mod receptive_field;
+mod saved_state;
 mod schedule;
 mod state_dict;
 mod summary;
@@ -29,8 +30,8 @@ pub use error::{Error, Result};
 pub use inference::{Evaluation, Predictor};
 pub use init::Init;
 pub use learner::{
-    Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, MAX_LR, Rates, State,
-    Suggestion,
+    Callback, Cancel, Checkpoint, Checkpoints, EpochRow, Every, Flow, Interrupt, Learner, LrFind,
+    LrFound, MAX_LR, Rates, State, Suggestion,
 };
 pub use model_file::ModelFile;
 pub use module::{
@@ -41,6 +42,7 @@ pub use nets::{Net, NetConfig};
 pub use receptive_field::{
     InputWindow, Reach, ReceptiveField, Window, input_windows, receptive_fields,
 };
+pub use saved_state::SavedState;
 pub use schedule::{Schedule, Sgdr, flat_cos, one_cycle, sgdr};
 pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};
 pub use summary::{LayerSummary, Measured, Summary, TrainingSummary};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use topedge_data::write_whole;
 
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ use crate::state_dict::{StateDict, StateTensor, StateValues};
 /// assert_eq!(ModelFile::from_bytes(&bytes)?.metadata["net"], "simple-cnn");
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelFile {
     /// Parameters and buffers.
     pub state: StateDict,

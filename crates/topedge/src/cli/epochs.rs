@@ -135,7 +135,7 @@ mod tests {
             epoch: 0,
             train_loss: Some(0.5),
             valid_loss: None,
-            metrics: vec![("accuracy", Some(0.98765))],
+            metrics: vec![("accuracy".to_string(), Some(0.98765))],
             seconds: 1.234,
             train_seconds: 1.0,
         };
