@@ -28,8 +28,12 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Flushes the folder that `path` is in to the disk: what has been renamed in it stays so.
+///
+/// # Errors
+///
+/// When the operating system refuses.
 #[cfg(unix)]
-fn sync_folder_of(path: &Path) -> io::Result<()> {
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     match File::open(folder_of(path))?.sync_all() {
         // Some file systems know no such thing.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -37,9 +41,13 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Elsewhere a folder cannot be opened.
+/// Flushes nothing: here a folder cannot be opened.
+///
+/// # Errors
+///
+/// None.
 #[cfg(not(unix))]
-fn sync_folder_of(_: &Path) -> io::Result<()> {
+pub fn sync_folder_of(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

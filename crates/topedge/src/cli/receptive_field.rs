@@ -5,7 +5,7 @@ use topedge::nn::{input_windows, receptive_fields};
 use topedge::prelude::*;
 
 use super::failure::Failure;
-use super::{output, train};
+use super::{choice, output};
 
 /// Shows how much of the image an activation of each layer depends on
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ With --json, an object for each layer:
 )]
 pub(crate) struct Args {
     /// The network
-    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = train::net_parser())]
+    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = choice::net_parser())]
     net: Net,
     /// Print one JSON object a line, and nothing else
     #[arg(long)]

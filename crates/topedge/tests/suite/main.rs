@@ -4,11 +4,15 @@ mod bad_input;
 mod bench;
 mod chapter;
 mod data;
+mod disks;
+mod kills;
 mod looks;
 mod mnist;
 mod predict;
 mod report;
+mod resume;
 mod train;
+mod unfinished;
 mod webdriver;
 
 use std::path::Path;
