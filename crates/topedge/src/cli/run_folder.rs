@@ -57,6 +57,7 @@ impl RunFolder {
             }
             folder.path = path.to_owned();
             folder.make(path)?;
+            folder.sync_made()?;
             refuse_folder(&folder.history())?;
             let aside = folder.aside();
             if aside.is_file() {
@@ -84,6 +85,7 @@ impl RunFolder {
                 }
             }
         }
+        folder.sync_made()?;
         Ok(folder)
     }
 
@@ -117,6 +119,12 @@ impl RunFolder {
         // Known beforehand, since some may be made before one fails.
         self.made.splice(0..0, missing);
         fs::create_dir_all(path).map_err(Failure::io("make the folder", path))
+    }
+
+    /// Makes sure that the new folders outlast a loss of power, as what is in them does.
+    fn sync_made(&self) -> Result<(), Failure> {
+        let mut made = self.made.iter();
+        made.try_for_each(|path| sync_folder_of(path).map_err(Failure::io("make the folder", path)))
     }
 
     /// Where checkpoints are to be kept.

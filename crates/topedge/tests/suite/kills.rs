@@ -71,6 +71,7 @@ fn train_through(
             }
         };
         let mut child = start(topedge(dir, &args));
+        let process = child.id();
         if figures.kills < kills {
             sleep(duration.mul_f64(rng.random()));
             if child.try_wait().unwrap().is_none() {
@@ -85,8 +86,9 @@ fn train_through(
         figures.kills += 1;
         figures.before_a_checkpoint += usize::from(!out.join("checkpoint").exists());
         let files = fs::read_dir(out).into_iter().flatten().map(|file| file.unwrap().file_name());
-        let half = |name: std::ffi::OsString| name.to_string_lossy().starts_with(".checkpoint.");
-        figures.in_a_write += usize::from(files.map(half).any(|half| half));
+        let half = format!(".checkpoint.{process}.");
+        let mut names = files.map(|name| name.to_string_lossy().into_owned());
+        figures.in_a_write += usize::from(names.any(|name| name.starts_with(&half)));
     }
 }
 
