@@ -1,5 +1,6 @@
 //! `topedge train`: from images to a trained network.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -102,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let (learner, trained) = prepared.learner();
     let settings = String::from_utf8_lossy(&trained.settings.to_json()?).into_owned();
-    let mut metadata: std::collections::BTreeMap<_, _> = [(SETTINGS.to_string(), settings)].into();
+    let mut metadata: BTreeMap<_, _> = [(SETTINGS.to_string(), settings)].into();
     metadata.extend(every.map(|every| (EVERY.to_string(), every.to_string())));
     let mut learner = learner
         .callback(CsvLogger::new(folder.history()))
