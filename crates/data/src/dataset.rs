@@ -1,8 +1,9 @@
 //! Labelled images in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
 
 use crate::error::{DataError, Result};
 use crate::random::generator;
@@ -33,6 +34,7 @@ struct Inner {
     image_shape: [usize; 3],
     labels: Vec<u32>,
     vocab: Vec<String>,
+    sha256: OnceLock<String>,
 }
 
 impl Dataset {
@@ -78,7 +80,8 @@ impl Dataset {
                 format!("{:?} again at index {i}", vocab[i]),
             );
         }
-        Ok(Dataset { inner: Arc::new(Inner { pixels, image_shape, labels, vocab }) })
+        let sha256 = OnceLock::new();
+        Ok(Dataset { inner: Arc::new(Inner { pixels, image_shape, labels, vocab, sha256 }) })
     }
 
     /// The number of images.
@@ -123,6 +126,19 @@ impl Dataset {
     /// The names of the classes.
     pub fn vocab(&self) -> &[String] {
         &self.inner.vocab
+    }
+
+    /// The SHA-256 of all that there is to know of it, in hexadecimal: image shape, vocabulary, labels,
+    /// pixels. It is computed once.
+    pub fn sha256(&self) -> &str {
+        self.inner.sha256.get_or_init(|| {
+            let Inner { pixels, image_shape, labels, vocab, .. } = &*self.inner;
+            let mut hash = Sha256::new();
+            hash.update(format!("{image_shape:?} {vocab:?} {}\n", labels.len()));
+            labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
+            hash.update(pixels);
+            hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        })
     }
 
     /// The images of the classes `keep` alone. The vocabulary shrinks to them and keeps its order,

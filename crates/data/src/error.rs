@@ -1,5 +1,6 @@
 //! The one error type of the crate.
 
+use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -84,8 +85,8 @@ pub enum DataError {
         /// Its range.
         expected: String,
     },
-    /// The thread that prepares batches panicked.
-    #[error("the loading thread panicked: {message}")]
+    /// The loader panicked while it prepared a batch.
+    #[error("the loader of batches panicked: {message}")]
     LoaderPanicked {
         /// The panic's message.
         message: String,
@@ -97,6 +98,10 @@ impl DataError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| DataError::Io { action, path, error }
+    }
+
+    pub(crate) fn loader_panicked(panic: &(dyn Any + Send)) -> Self {
+        DataError::LoaderPanicked { message: panic_message(panic) }
     }
 
     pub(crate) fn unexpected(
@@ -120,4 +125,13 @@ impl DataError {
     ) -> Self {
         DataError::Setting { name, found: found.to_string(), expected: expected.to_string() }
     }
+}
+
+/// What a panic that was caught says, in one line.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").replace('\n', " ")
 }

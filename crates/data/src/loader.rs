@@ -1,6 +1,7 @@
 //! Hands out a data set batch by batch.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::seq::SliceRandom;
@@ -122,6 +123,24 @@ impl DataLoader {
     /// One pass over the data. The order depends on the seed and `epoch` alone, and not on
     /// prefetching.
     pub fn epoch(&self, epoch: u64) -> Epoch {
+        self.epoch_from(epoch, 0)
+    }
+
+    /// [`epoch`](Self::epoch) from its batch number `first` on, 0 being the first of all. Those before it
+    /// are not made.
+    ///
+    /// ```
+    /// # use topedge_data::{DataLoader, Dataset, LoaderConfig};
+    /// # let vocab = vec!["x".to_string()];
+    /// # let data = Dataset::new((0..10).collect(), [1, 1, 1], vec![0; 10], vocab)?;
+    /// # let config = LoaderConfig { batch_size: 4, shuffle: true, ..Default::default() };
+    /// # let loader = DataLoader::new(data, config)?;
+    /// let whole: Vec<_> = loader.epoch(3).collect::<Result<_, _>>()?;
+    /// let rest: Vec<_> = loader.epoch_from(3, 1).collect::<Result<_, _>>()?;
+    /// assert_eq!(rest, whole[1..]);
+    /// # Ok::<(), topedge_data::DataError>(())
+    /// ```
+    pub fn epoch_from(&self, epoch: u64, first: usize) -> Epoch {
         let mut order: Vec<usize> = (0..self.data.len()).collect();
         if self.config.shuffle {
             order.shuffle(&mut generator(&[self.config.seed, epoch]));
@@ -131,19 +150,10 @@ impl DataLoader {
             gather: self.gather.clone(),
             order: order.into(),
             batch_size: self.config.batch_size,
-            remaining: 0..self.batches(),
+            remaining: first.min(self.batches())..self.batches(),
             spare: Arc::clone(&self.spare),
         };
-        // Where no thread is to be had, the caller's does the work.
-        let ahead = self.config.prefetch.then(|| Prefetch::new(batches.clone()).ok()).flatten();
-        Epoch {
-            remaining: batches.remaining.len(),
-            spare: Arc::clone(&self.spare),
-            source: match ahead {
-                Some(ahead) => Source::Ahead(ahead),
-                None => Source::Here(batches),
-            },
-        }
+        Epoch::new(batches, self.config.prefetch)
     }
 }
 
@@ -161,6 +171,19 @@ enum Source {
 }
 
 impl Epoch {
+    fn new(batches: Batches, prefetch: bool) -> Epoch {
+        // Where no thread is to be had, the caller's does the work.
+        let ahead = prefetch.then(|| Prefetch::new(batches.clone()).ok()).flatten();
+        Epoch {
+            remaining: batches.remaining.len(),
+            spare: Arc::clone(&batches.spare),
+            source: match ahead {
+                Some(ahead) => Source::Ahead(ahead),
+                None => Source::Here(batches),
+            },
+        }
+    }
+
     /// Gives back a batch that is done with: its memory serves a later one, so that an epoch in
     /// full swing allocates nothing.
     pub fn recycle(&self, batch: Batch) {
@@ -172,8 +195,14 @@ impl Iterator for Epoch {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Result<Batch>> {
+        if self.remaining == 0 {
+            return None;
+        }
         let next = match &mut self.source {
-            Source::Here(batches) => batches.next().map(Ok),
+            // A panic is an error here too, as it is on a thread.
+            Source::Here(batches) => catch_unwind(AssertUnwindSafe(|| batches.next()))
+                .map_err(|panic| DataError::loader_panicked(&*panic))
+                .transpose(),
             Source::Ahead(batches) => batches.next(),
         };
         self.remaining = match next {
@@ -276,5 +305,33 @@ impl DataLoaders {
             train: DataLoader::new(splits.train.clone(), train)?,
             valid: DataLoader::new(splits.valid.clone(), valid)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_a_batch_is_made_ends_the_epoch_with_an_error() {
+        let vocab = vec!["x".to_string()];
+        let data = Dataset::new(vec![0; 6], [1, 1, 1], vec![0; 6], vocab).unwrap();
+        for prefetch in [true, false] {
+            let batches = Batches {
+                gather: Gather::new(&Normalize::default(), 1, MemoryFormat::default()),
+                data: data.clone(),
+                // There is no image 99.
+                order: [0, 1, 2, 99, 4, 5].into(),
+                batch_size: 2,
+                remaining: 0..3,
+                spare: Spare::default(),
+            };
+            let mut epoch = Epoch::new(batches, prefetch);
+            assert_eq!(epoch.next().unwrap().unwrap().indices, [0, 1]);
+            let error = epoch.next().unwrap().unwrap_err().to_string();
+            assert!(error.starts_with("the loader of batches panicked: "), "{error}");
+            assert!(error.contains("99"), "{error}");
+            assert!(epoch.next().is_none());
+        }
     }
 }

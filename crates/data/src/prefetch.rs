@@ -1,6 +1,5 @@
 //! Runs an iterator ahead of its consumer, on a thread of its own.
 
-use std::any::Any;
 use std::io;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -42,7 +41,7 @@ impl<T> Iterator for Prefetch<T> {
         // The thread has ended: either all items are through, or it panicked.
         self.receiver = None;
         let panic = self.thread.take()?.join().err()?;
-        Some(Err(DataError::LoaderPanicked { message: panic_message(&*panic) }))
+        Some(Err(DataError::loader_panicked(&*panic)))
     }
 }
 
@@ -54,14 +53,6 @@ impl<T> Drop for Prefetch<T> {
             let _ = thread.join();
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -84,7 +75,7 @@ mod tests {
             assert_eq!(items.next().unwrap().unwrap(), i);
         }
         let error = items.next().unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "the loading thread panicked: item 3 is bad");
+        assert_eq!(error.to_string(), "the loader of batches panicked: item 3 is bad");
         assert!(items.next().is_none());
     }
 

@@ -58,6 +58,12 @@ impl<'a, T: Float> Observer<'a, T> {
         Observer { wants: Box::new(wants), tell: Box::new(tell) }
     }
 
+    /// The same one, told through `by`.
+    pub(crate) fn through(self, by: impl Fn(&mut dyn FnMut()) + Send + 'a) -> Self {
+        let Observer { wants, mut tell } = self;
+        Observer { wants, tell: Box::new(move |layer| by(&mut || tell(layer))) }
+    }
+
     /// Tells it about a layer, if it wants that.
     pub fn tell(&mut self, layer: &mut Observed<'_, T>) {
         if (self.wants)(layer.path, layer.module) {

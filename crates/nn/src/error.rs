@@ -88,6 +88,24 @@ pub enum Error {
         /// What was cancelled.
         cancel: Cancel,
     },
+    /// A callback, or another part of a fit that somebody else may have written, panicked.
+    #[error("{place} panicked: {message}")]
+    Panicked {
+        /// The callback with the event, or the other part.
+        place: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// A fit was asked to stop, and wrote a checkpoint first.
+    #[error("stopped in epoch {epoch}, after {step} training batches; {} goes on from there", path.display())]
+    Stopped {
+        /// The epoch, from 0.
+        epoch: usize,
+        /// Training batches finished in this fit.
+        step: usize,
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// A loss is NaN or infinite.
     #[error(
         "epoch {epoch}, step {step}, {pass}: the loss is {loss}; the first value that is not finite is in {place}"

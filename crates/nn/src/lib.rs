@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod callbacks;
-mod checkpoint;
 mod context;
 mod diagnosis;
 mod edge_kernel;
@@ -13,16 +12,17 @@ pub mod layers;
 mod learner;
 pub mod losses;
 pub mod metrics;
+mod model_file;
 mod module;
 mod nets;
 pub mod optim;
 mod receptive_field;
+mod saved_state;
 mod schedule;
 mod state_dict;
 mod summary;
 mod trace;
 
-pub use checkpoint::Checkpoint;
 pub use context::{Context, Observed, Observer};
 pub use diagnosis::{Evidence, Finding, FindingKind, Severity, diagnose};
 pub use edge_kernel::EdgeKernel;
@@ -30,9 +30,10 @@ pub use error::{Error, Result};
 pub use inference::{Evaluation, Predictor};
 pub use init::Init;
 pub use learner::{
-    Callback, Cancel, EpochRow, Flow, Interrupt, Learner, LrFind, LrFound, MAX_LR, Rates, State,
-    Suggestion,
+    Callback, Cancel, Checkpoint, Checkpoints, EpochRow, Every, Flow, Interrupt, Learner, LrFind,
+    LrFound, MAX_LR, Rates, State, Suggestion,
 };
+pub use model_file::ModelFile;
 pub use module::{
     Item, ItemMut, Module, Parameter, ParameterKind, describe, for_each_parameter_mut,
     parameter_count, parameters, walk, walk_mut, zero_grad,
@@ -41,6 +42,7 @@ pub use nets::{Net, NetConfig};
 pub use receptive_field::{
     InputWindow, Reach, ReceptiveField, Window, input_windows, receptive_fields,
 };
+pub use saved_state::SavedState;
 pub use schedule::{Schedule, Sgdr, flat_cos, one_cycle, sgdr};
 pub use state_dict::{StateDict, StateTensor, StateValues, load_state_dict, state_dict};
 pub use summary::{LayerSummary, Measured, Summary, TrainingSummary};

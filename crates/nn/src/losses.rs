@@ -9,6 +9,11 @@ pub trait Loss: Send {
     /// The name, as in `CrossEntropy`.
     fn name(&self) -> &'static str;
 
+    /// Its settings in words.
+    fn config(&self) -> String {
+        String::new()
+    }
+
     /// The mean loss of a batch, one value: predictions `[n, classes]` and n labels.
     ///
     /// # Errors
@@ -52,6 +57,10 @@ pub struct CrossEntropy(
 impl Loss for CrossEntropy {
     fn name(&self) -> &'static str {
         "CrossEntropy"
+    }
+
+    fn config(&self) -> String {
+        format!("{:?}", self.0)
     }
 
     fn forward(&self, predictions: &Tensor, labels: &[u32]) -> Result<Tensor> {

@@ -1,8 +1,10 @@
 //! Metrics: numbers that tell how good a network is.
 
+use serde::{Deserialize, Serialize};
 use topedge_autograd::Tensor;
 
 use crate::error::{Error, Result};
+use crate::saved_state::SavedState;
 
 /// A number over all batches of a pass.
 pub trait Metric: Send {
@@ -21,6 +23,12 @@ pub trait Metric: Send {
 
     /// The value over the batches since the reset; `None` without any.
     fn value(&self) -> Option<f64>;
+
+    /// What of it a checkpoint keeps: all that it has gathered from batches since the reset. One that
+    /// has fields and does not say cannot be part of a run that is saved.
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::unsaid()
+    }
 }
 
 /// The part of predictions whose largest score is the label's.
@@ -35,7 +43,7 @@ pub trait Metric: Send {
 /// assert_eq!(accuracy.value(), Some(2.0 / 3.0));
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Accuracy {
     right: usize,
     all: usize,
@@ -67,6 +75,10 @@ impl Metric for Accuracy {
     fn value(&self) -> Option<f64> {
         (self.all > 0).then(|| self.right as f64 / self.all as f64)
     }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(self)
+    }
 }
 
 /// 1 - [`Accuracy`].
@@ -88,6 +100,10 @@ impl Metric for ErrorRate {
 
     fn value(&self) -> Option<f64> {
         self.0.value().map(|accuracy| 1.0 - accuracy)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        self.0.saved_state()
     }
 }
 

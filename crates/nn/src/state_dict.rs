@@ -1,18 +1,19 @@
 //! The state of a network: its parameters and buffers by name.
 
+use serde::{Deserialize, Serialize};
 use topedge_autograd::Tensor;
 
 use crate::error::{Error, Result};
 use crate::module::{Item, ItemMut, Module, walk, walk_mut};
 
 /// Parameters and buffers by name, in the order in which PyTorch's `state_dict` lists them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateDict {
     entries: Vec<(String, StateTensor)>,
 }
 
 /// One parameter or buffer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateTensor {
     /// The shape; of a single number, `[]`.
     pub shape: Vec<usize>,
@@ -21,7 +22,7 @@ pub struct StateTensor {
 }
 
 /// The values of a parameter or buffer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum StateValues {
     /// Of parameters and running statistics.
     F32(Vec<f32>),
@@ -37,6 +38,15 @@ impl StateTensor {
             StateValues::I64(_) => "I64",
         };
         format!("{dtype} {:?}", self.shape)
+    }
+
+    /// Whether there are as many values as the shape says.
+    fn is_whole(&self) -> bool {
+        let len = match &self.values {
+            StateValues::F32(values) => values.len(),
+            StateValues::I64(values) => values.len(),
+        };
+        self.shape.iter().try_fold(1_usize, |n, &m| n.checked_mul(m)) == Some(len)
     }
 }
 
@@ -118,6 +128,10 @@ pub fn load_state_dict(model: &mut dyn Module, state: &StateDict) -> Result<()> 
         if found.kind() != expected.kind() {
             return Err(Error::unexpected(place(), expected.kind(), found.kind()));
         }
+        if !found.is_whole() {
+            let expected = format!("as many values as {} has", found.kind());
+            return Err(Error::unexpected(place(), expected, "more or fewer"));
+        }
         if let StateValues::I64(values) = &found.values
             && values.iter().any(|&value| value < 0)
         {
@@ -137,9 +151,9 @@ pub fn load_state_dict(model: &mut dyn Module, state: &StateDict) -> Result<()> 
         let Some(entry) = state.get(path) else { return };
         match (item, &entry.values) {
             (ItemMut::Parameter(parameter), StateValues::F32(values)) => {
-                match Tensor::new(values.clone(), &entry.shape) {
+                match laid_out(values.clone(), &parameter.value) {
                     Ok(value) => parameter.set(value),
-                    Err(error) => outcome = Err(error.into()),
+                    Err(error) => outcome = Err(error),
                 }
             }
             (ItemMut::Buffer(buffer), StateValues::F32(values)) => buffer.copy_from_slice(values),
@@ -148,6 +162,20 @@ pub fn load_state_dict(model: &mut dyn Module, state: &StateDict) -> Result<()> 
         }
     });
     outcome
+}
+
+/// A tensor of `values`, row-major, that lies in memory as `model` does: optimisers keep their averages
+/// in that order.
+fn laid_out(values: Vec<f32>, model: &Tensor) -> Result<Tensor> {
+    let tensor = Tensor::new(values, model.shape())?;
+    if tensor.strides() == model.strides() {
+        return Ok(tensor);
+    }
+    let mut axes: Vec<usize> = (0..model.rank()).collect();
+    axes.sort_by_key(|&axis| std::cmp::Reverse(model.strides()[axis]));
+    let mut back = axes.clone();
+    axes.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
+    Ok(tensor.permute(&axes)?.contiguous().permute(&back)?)
 }
 
 #[cfg(test)]
@@ -233,6 +261,21 @@ mod tests {
             },
             ["1.bias", "no such entry", "F32 [2]"],
         );
+    }
+
+    #[test]
+    fn values_keep_their_place_in_memory() {
+        let (rows, columns) =
+            ((0..6).map(|i| i as f32).collect::<Vec<_>>(), [0., 3., 1., 4., 2., 5.]);
+        let mut net: Sequential = Sequential::new().push(BatchNorm2d::new(3).unwrap());
+        let transposed = Tensor::zeros(&[3, 2]).unwrap().transpose(0, 1).unwrap();
+        assert_eq!(laid_out(rows.clone(), &transposed).unwrap().dense_slice().unwrap(), columns);
+        assert_eq!(laid_out(rows.clone(), &transposed).unwrap().to_vec(), rows);
+        // A state whose shape promises more than it holds.
+        let mut state = state_dict(&net);
+        state.entries[3].1.values = StateValues::F32(vec![1.0; 2]);
+        let error = load_state_dict(&mut net, &state).unwrap_err().to_string();
+        assert!(error.contains("0.running_var: expected as many values as F32 [3]"), "{error}");
     }
 
     #[test]

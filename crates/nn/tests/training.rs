@@ -310,7 +310,7 @@ fn the_best_network_is_kept() {
     learner.fit(3, 0.01).unwrap();
     let states = states.lock().unwrap();
     assert_eq!(state(&learner), states[1]);
-    let saved = Checkpoint::load(&path).unwrap();
+    let saved = ModelFile::load(&path).unwrap();
     assert_eq!(saved.metadata["net"], "simple-net");
     for (name, tensor) in states[1].iter() {
         assert_eq!(saved.state.get(name), Some(tensor), "{name}");

@@ -21,7 +21,7 @@ use serde_json::json;
 use topedge_autograd::Tensor;
 use topedge_data::Normalize;
 use topedge_nn::layers::Sequential;
-use topedge_nn::{Checkpoint, Module, Net, NetConfig, Predictor, load_state_dict, state_dict};
+use topedge_nn::{ModelFile, Module, Net, NetConfig, Predictor, load_state_dict, state_dict};
 
 use crate::error::{Error, Result};
 
@@ -80,7 +80,7 @@ impl ModelInfo {
             ("normalize", normalize.to_string()),
         ];
         let metadata = metadata.map(|(key, value)| (key.to_string(), value)).into();
-        Ok(Checkpoint { state, metadata }.to_bytes()?)
+        Ok(ModelFile { state, metadata }.to_bytes()?)
     }
 
     /// The information in the metadata of the file `place`, which is `len` bytes long.
@@ -193,10 +193,10 @@ impl Model {
             }
             error => Error::Nn(error),
         };
-        let checkpoint = Checkpoint::from_bytes(bytes).map_err(in_place)?;
-        let info = ModelInfo::of_metadata(&checkpoint.metadata, place, bytes.len())?;
+        let file = ModelFile::from_bytes(bytes).map_err(in_place)?;
+        let info = ModelInfo::of_metadata(&file.metadata, place, bytes.len())?;
         let mut network = info.build(place)?;
-        load_state_dict(&mut network, &checkpoint.state).map_err(in_place)?;
+        load_state_dict(&mut network, &file.state).map_err(in_place)?;
         Model::new(info, network)
     }
 
@@ -294,9 +294,9 @@ mod tests {
 
     /// [`small`] with other metadata.
     fn with_metadata(change: impl FnOnce(&mut BTreeMap<String, String>)) -> String {
-        let mut checkpoint = Checkpoint::from_bytes(&small().1).unwrap();
-        change(&mut checkpoint.metadata);
-        Model::from_bytes(&checkpoint.to_bytes().unwrap()).err().unwrap().to_string()
+        let mut file = ModelFile::from_bytes(&small().1).unwrap();
+        change(&mut file.metadata);
+        Model::from_bytes(&file.to_bytes().unwrap()).err().unwrap().to_string()
     }
 
     #[test]

@@ -319,3 +319,36 @@ fn loaders_train_shuffled_and_validate_in_order() {
     let config = LoadersConfig { batch_size: 11, ..config };
     assert_error(DataLoaders::new(&splits, &config), &["batch_size is 11", "10 images"]);
 }
+
+#[test]
+fn an_epoch_can_start_at_any_batch() {
+    for (drop_last, prefetch) in [(false, true), (true, false)] {
+        let shuffle = true;
+        let config =
+            LoaderConfig { batch_size: 3, shuffle, drop_last, prefetch, ..Default::default() };
+        let loader = DataLoader::new(dataset(10, [1, 1, 2]), config).unwrap();
+        let whole = collect(&loader, 5);
+        for first in 0..=whole.len() + 1 {
+            let rest: Vec<_> = loader.epoch_from(5, first).map(|batch| batch.unwrap()).collect();
+            assert_eq!(rest, whole[first.min(whole.len())..]);
+        }
+    }
+}
+
+#[test]
+fn the_hash_of_a_data_set_depends_on_each_part() {
+    let hash = |pixels: &[u8], shape, labels: &[u32], names: &[&str]| {
+        let data = Dataset::new(pixels.to_vec(), shape, labels.to_vec(), vocab(names)).unwrap();
+        data.sha256().to_string()
+    };
+    let hashes = [
+        hash(&[1, 2, 3, 4], [1, 1, 2], &[0, 1], &["a", "b"]),
+        hash(&[1, 2, 3, 5], [1, 1, 2], &[0, 1], &["a", "b"]),
+        hash(&[1, 2, 3, 4], [1, 2, 1], &[0, 1], &["a", "b"]),
+        hash(&[1, 2, 3, 4], [1, 1, 2], &[1, 0], &["a", "b"]),
+        hash(&[1, 2, 3, 4], [1, 1, 2], &[0, 1], &["a", "c"]),
+    ];
+    assert_eq!(hashes[0], hash(&[1, 2, 3, 4], [1, 1, 2], &[0, 1], &["a", "b"]));
+    assert!((1..5).all(|i| !hashes[..i].contains(&hashes[i])), "{hashes:?}");
+    assert!(hashes[0].len() == 64 && hashes[0].bytes().all(|byte| byte.is_ascii_hexdigit()));
+}

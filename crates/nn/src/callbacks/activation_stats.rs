@@ -1,10 +1,12 @@
 //! What the layers put out, batch by batch.
 
+use serde::{Deserialize, Serialize};
 use topedge_kernels::distribution::{Distribution, distribution};
 
 use crate::context::{Observed, Observer};
 use crate::learner::{Callback, Flow, State};
 use crate::module::{Item, Module};
+use crate::saved_state::SavedState;
 
 /// Records mean, standard deviation and the part near zero of each layer's outputs in each training
 /// batch, as fastai's callback of this name; from anew in each fit. Of layers that have parameters,
@@ -46,7 +48,7 @@ pub struct ActivationStats {
 type Filter = Box<dyn Fn(&str, &dyn Module) -> bool + Send + Sync>;
 
 /// What one layer put out in each training batch.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerStats {
     /// Where the layer stands in the network, as in `0.2`.
     pub path: String,
@@ -60,7 +62,28 @@ pub struct LayerStats {
     pub near_zero: Vec<f64>,
     /// How many lie in each of 40 bins of width .25 from 0 to 10; 10 itself in the last. Empty
     /// unless asked for.
+    #[serde(with = "rows")]
     pub histograms: Vec<[u32; 40]>,
+}
+
+/// Rows of 40 counts one behind the other: serde knows no arrays as long as that.
+mod rows {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(rows: &[[u32; 40]], to: S) -> Result<S::Ok, S::Error> {
+        rows.as_flattened().serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<Vec<[u32; 40]>, D::Error> {
+        let counts = Vec::<u32>::deserialize(from)?;
+        match counts.as_chunks() {
+            (rows, []) => Ok(rows.to_vec()),
+            _ => Err(D::Error::invalid_length(counts.len(), &"a multiple of 40")),
+        }
+    }
 }
 
 impl Default for ActivationStats {
@@ -133,6 +156,14 @@ fn take(
 impl Callback for ActivationStats {
     fn name(&self) -> &'static str {
         "activation_stats"
+    }
+
+    fn config(&self) -> String {
+        format!("histograms={}", self.histograms)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.layers)
     }
 
     fn before_fit(&mut self, _: &mut State) -> Flow {

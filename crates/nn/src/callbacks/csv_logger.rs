@@ -8,6 +8,7 @@ use topedge_data::write_whole;
 use super::Recorder;
 use crate::error::{Error, Result};
 use crate::learner::{Callback, EpochRow, Flow, State};
+use crate::saved_state::SavedState;
 
 /// Keeps the rows of the fit in a CSV file: `epoch,train_loss,valid_loss`, the metrics, `time` in
 /// seconds. The file is written whole after each epoch, so that an interrupted fit leaves its rows
@@ -39,6 +40,10 @@ impl Callback for CsvLogger {
         "csv_logger"
     }
 
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.rows)
+    }
+
     fn run_after(&self) -> Vec<TypeId> {
         vec![TypeId::of::<Recorder>()]
     }
@@ -46,6 +51,11 @@ impl Callback for CsvLogger {
     fn before_fit(&mut self, _: &mut State) -> Flow {
         self.rows.clear();
         Ok(())
+    }
+
+    fn after_resume(&mut self, _: &mut State) -> Flow {
+        // Whatever has become of the file since.
+        if self.rows.is_empty() { Ok(()) } else { Ok(self.write()?) }
     }
 
     fn after_epoch(&mut self, state: &mut State) -> Flow {
@@ -57,7 +67,7 @@ impl Callback for CsvLogger {
 fn table(rows: &[EpochRow]) -> csv::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(vec![]);
     if let Some(row) = rows.first() {
-        let metrics = row.metrics.iter().map(|(name, _)| *name);
+        let metrics = row.metrics.iter().map(|(name, _)| &**name);
         let names = ["epoch", "train_loss", "valid_loss"].into_iter();
         writer.write_record(names.chain(metrics).chain(["time"]))?;
     }
@@ -82,7 +92,7 @@ mod tests {
             epoch,
             train_loss: Some(0.5),
             valid_loss,
-            metrics: vec![("accuracy", accuracy)],
+            metrics: vec![("accuracy".to_string(), accuracy)],
             seconds: 1.23456,
             train_seconds: 1.0,
         };

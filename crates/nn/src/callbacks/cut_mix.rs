@@ -6,6 +6,7 @@ use rand_distr::Beta;
 
 use super::mixing::{Partners, beta};
 use crate::learner::{Callback, Flow, State};
+use crate::saved_state::SavedState;
 
 /// CutMix (Yun et al. 2019) as fastai has it: a patch of each image is that of another image of the
 /// batch, the same patch throughout the batch. Its sides are `sqrt(1 - b)` of the image's, b from
@@ -23,6 +24,7 @@ use crate::learner::{Callback, Flow, State};
 /// ```
 #[derive(Clone, Debug)]
 pub struct CutMix {
+    alpha: f64,
     beta: Beta<f64>,
     partners: Option<Partners>,
 }
@@ -41,13 +43,21 @@ impl CutMix {
     ///
     /// When `alpha` is not a finite number above 0.
     pub fn new(alpha: f64) -> crate::Result<Self> {
-        Ok(CutMix { beta: beta("cutmix: alpha", alpha)?, partners: None })
+        Ok(CutMix { alpha, beta: beta("cutmix: alpha", alpha)?, partners: None })
     }
 }
 
 impl Callback for CutMix {
     fn name(&self) -> &'static str {
         "cut_mix"
+    }
+
+    fn config(&self) -> String {
+        format!("alpha={}", self.alpha)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::nothing()
     }
 
     fn changes_steps(&self) -> bool {

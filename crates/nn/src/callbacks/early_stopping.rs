@@ -5,6 +5,7 @@ use std::any::TypeId;
 use super::monitor::Best;
 use super::{CsvLogger, Monitor, Progress, Recorder, ReduceLrOnPlateau, SaveModel};
 use crate::learner::{Callback, Cancel, Flow, State};
+use crate::saved_state::SavedState;
 
 /// Ends the fit when the monitored number has not improved for `patience` epochs.
 ///
@@ -33,6 +34,14 @@ impl Default for EarlyStopping {
 impl Callback for EarlyStopping {
     fn name(&self) -> &'static str {
         "early_stopping"
+    }
+
+    fn config(&self) -> String {
+        format!("{:?}, patience={}", self.monitor, self.patience)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.best)
     }
 
     fn run_after(&self) -> Vec<TypeId> {

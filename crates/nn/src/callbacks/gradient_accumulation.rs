@@ -5,6 +5,7 @@ use topedge_autograd::Tensor;
 use crate::error::Error;
 use crate::learner::{Callback, Cancel, Flow, State};
 use crate::module::zero_grad;
+use crate::saved_state::SavedState;
 
 /// Sums gradients over batches until they have seen `images` images, and only then lets the optimiser
 /// step. Each batch counts by its share of `images`, as in fastai, so that of as many images the
@@ -35,6 +36,14 @@ impl GradientAccumulation {
 impl Callback for GradientAccumulation {
     fn name(&self) -> &'static str {
         "gradient_accumulation"
+    }
+
+    fn config(&self) -> String {
+        format!("images={}", self.images)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.count)
     }
 
     fn changes_steps(&self) -> bool {

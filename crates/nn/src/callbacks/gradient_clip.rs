@@ -8,6 +8,7 @@ use super::GradientAccumulation;
 use crate::error::Error;
 use crate::learner::{Callback, Flow, State};
 use crate::module::for_each_parameter_mut;
+use crate::saved_state::SavedState;
 
 /// Scales all gradients down before a step so that their norm, taken over all parameters together, is
 /// at most `max_norm`: `g *= min(1, max_norm / (norm + 1e-6))`, as PyTorch's `clip_grad_norm_`.
@@ -34,6 +35,14 @@ impl Default for GradientClip {
 impl Callback for GradientClip {
     fn name(&self) -> &'static str {
         "gradient_clip"
+    }
+
+    fn config(&self) -> String {
+        format!("max_norm={}", self.max_norm)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::nothing()
     }
 
     fn changes_steps(&self) -> bool {

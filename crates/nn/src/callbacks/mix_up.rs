@@ -6,6 +6,7 @@ use rand_distr::Beta;
 
 use super::mixing::{Partners, beta};
 use crate::learner::{Callback, Flow, State};
+use crate::saved_state::SavedState;
 
 /// Mixup (Zhang et al. 2018) as fastai has it: each image x becomes `share x + (1 - share) x'`, where
 /// x' is another image of the batch and `share` the larger of b and 1 - b, b from Beta(alpha, alpha),
@@ -23,6 +24,7 @@ use crate::learner::{Callback, Flow, State};
 /// ```
 #[derive(Clone, Debug)]
 pub struct MixUp {
+    alpha: f64,
     beta: Beta<f64>,
     partners: Option<Partners>,
 }
@@ -34,13 +36,21 @@ impl MixUp {
     ///
     /// When `alpha` is not a finite number above 0.
     pub fn new(alpha: f64) -> crate::Result<Self> {
-        Ok(MixUp { beta: beta("mixup: alpha", alpha)?, partners: None })
+        Ok(MixUp { alpha, beta: beta("mixup: alpha", alpha)?, partners: None })
     }
 }
 
 impl Callback for MixUp {
     fn name(&self) -> &'static str {
         "mix_up"
+    }
+
+    fn config(&self) -> String {
+        format!("alpha={}", self.alpha)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::nothing()
     }
 
     fn changes_steps(&self) -> bool {

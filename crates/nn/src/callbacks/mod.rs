@@ -18,6 +18,7 @@ mod progress;
 mod recorder;
 mod reduce_lr_on_plateau;
 mod save_model;
+mod stopwatch;
 
 pub use activation_stats::{ActivationStats, LayerStats};
 pub use csv_logger::CsvLogger;

@@ -1,5 +1,7 @@
 //! Watching a number from epoch to epoch.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::learner::State;
 
@@ -37,7 +39,7 @@ impl Monitor {
             name => {
                 row.metrics.iter().find(|(known, _)| *known == name).map(|(_, v)| *v).ok_or_else(
                     || {
-                        let metrics = row.metrics.iter().map(|(name, _)| *name);
+                        let metrics = row.metrics.iter().map(|(name, _)| &**name);
                         let names: Vec<_> =
                             ["train_loss", "valid_loss"].into_iter().chain(metrics).collect();
                         Error::setting("monitor", name, format!("one of {}", names.join(", ")))
@@ -49,7 +51,7 @@ impl Monitor {
 }
 
 /// The best value so far, and how long ago it was.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Best {
     value: Option<f64>,
     /// Epochs since then.

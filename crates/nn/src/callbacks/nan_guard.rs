@@ -7,6 +7,7 @@ use crate::context::{Context, Observed, Observer};
 use crate::error::{Error, Result};
 use crate::learner::{Callback, Flow, State};
 use crate::module::{Item, describe};
+use crate::saved_state::SavedState;
 
 /// Ends training at the first loss that is NaN or infinite, with an error that names the epoch,
 /// the step, and the first layer whose output is not finite. To find that layer, the batch is run
@@ -20,6 +21,10 @@ pub struct NanGuard {
 impl Callback for NanGuard {
     fn name(&self) -> &'static str {
         "nan_guard"
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::nothing()
     }
 
     fn before_batch(&mut self, state: &mut State) -> Flow {

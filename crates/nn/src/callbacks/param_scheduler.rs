@@ -2,6 +2,7 @@
 
 use crate::learner::{Callback, Flow, State};
 use crate::optim::Hyper;
+use crate::saved_state::SavedState;
 
 /// Sets each scheduled hyperparameter before each training step, to its value at position
 /// `step / steps` of the fit: the last step is not at the very end. After a fit that
@@ -14,6 +15,10 @@ pub struct ParamScheduler {
 impl Callback for ParamScheduler {
     fn name(&self) -> &'static str {
         "param_scheduler"
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.before)
     }
 
     fn before_fit(&mut self, state: &mut State) -> Flow {

@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use topedge_autograd::{Backward, Grads, Tensor, record};
 
 use crate::context::{Observed, Observer};
 use crate::learner::{Callback, Flow, State};
+use crate::saved_state::SavedState;
 
 /// Measures the forward and backward time of each layer over all training batches of a fit; from anew
 /// in each. [`Learner::summary`](crate::Learner::summary) shows what it found.
@@ -23,7 +25,7 @@ pub struct Profiler {
 }
 
 /// The time that a layer took.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerTimes {
     /// Where the layer stands in the network, as in `0.2`.
     pub path: String,
@@ -75,6 +77,10 @@ impl Profiler {
 impl Callback for Profiler {
     fn name(&self) -> &'static str {
         "profiler"
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.layers)
     }
 
     fn before_fit(&mut self, _: &mut State) -> Flow {

@@ -4,6 +4,7 @@ use std::any::TypeId;
 
 use super::Recorder;
 use crate::learner::{Callback, EpochRow, Flow, State};
+use crate::saved_state::SavedState;
 
 /// Tells a function of one's own after each batch and epoch how far training is: to draw a bar,
 /// or print a table.
@@ -61,6 +62,10 @@ impl std::fmt::Debug for Progress {
 impl Callback for Progress {
     fn name(&self) -> &'static str {
         "progress"
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::nothing()
     }
 
     fn run_after(&self) -> Vec<TypeId> {

@@ -1,14 +1,16 @@
 //! Keeps what happened.
 
-use std::time::Instant;
+use serde::{Deserialize, Serialize};
 
+use super::stopwatch::Stopwatch;
 use crate::error::Result;
 use crate::learner::{Callback, EpochRow, Flow, State};
 use crate::optim::Hyper;
+use crate::saved_state::SavedState;
 
 /// Records the losses and hyperparameters of each training batch, and each epoch's row; from
 /// anew in each fit. It keeps [`State::smoothed_loss`] and [`State::row`] for other callbacks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recorder {
     /// The loss of each training batch.
     pub losses: Vec<f32>,
@@ -25,7 +27,7 @@ pub struct Recorder {
 
 /// `average = beta average + (1 - beta) loss`, divided by `1 - beta^count`: a start from 0 without
 /// its bias.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Smooth {
     average: f64,
     count: i32,
@@ -42,26 +44,26 @@ impl Smooth {
 }
 
 /// A mean of batches weighted by their sizes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Mean {
     sum: f64,
     count: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Times {
-    epoch: Option<Instant>,
-    train: Option<Instant>,
+    epoch: Stopwatch,
+    train: Stopwatch,
     train_seconds: f64,
-}
-
-fn seconds_since(start: Option<Instant>) -> f64 {
-    start.map_or(0.0, |start| start.elapsed().as_secs_f64())
 }
 
 impl Callback for Recorder {
     fn name(&self) -> &'static str {
         "recorder"
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(self)
     }
 
     fn before_fit(&mut self, state: &mut State) -> Flow {
@@ -76,18 +78,18 @@ impl Callback for Recorder {
     }
 
     fn before_epoch(&mut self, _: &mut State) -> Flow {
-        self.times = Times { epoch: Some(Instant::now()), ..Default::default() };
+        self.times = Times { epoch: Stopwatch::start(), ..Default::default() };
         self.valid = Mean::default();
         Ok(())
     }
 
     fn before_train(&mut self, _: &mut State) -> Flow {
-        self.times.train = Some(Instant::now());
+        self.times.train = Stopwatch::start();
         Ok(())
     }
 
     fn after_train(&mut self, _: &mut State) -> Flow {
-        self.times.train_seconds = seconds_since(self.times.train);
+        self.times.train_seconds = self.times.train.seconds();
         Ok(())
     }
 
@@ -117,9 +119,9 @@ impl Callback for Recorder {
             train_loss: state.smoothed_loss,
             valid_loss: validated.then(|| self.valid.sum / self.valid.count as f64),
             metrics: metrics
-                .map(|metric| (metric.name(), metric.value().filter(|_| validated)))
+                .map(|metric| (metric.name().to_string(), metric.value().filter(|_| validated)))
                 .collect(),
-            seconds: seconds_since(self.times.epoch),
+            seconds: self.times.epoch.seconds(),
             train_seconds: self.times.train_seconds,
         };
         self.rows.push(row.clone());

@@ -2,10 +2,13 @@
 
 use std::any::TypeId;
 
+use serde::{Deserialize, Serialize};
+
 use super::monitor::Best;
 use super::{Monitor, Recorder};
 use crate::learner::{Callback, Flow, State};
 use crate::optim::Hyper;
+use crate::saved_state::SavedState;
 use crate::schedule::Schedule;
 
 /// Divides the learning rate by `factor` for the rest of the fit, each time that the monitored number
@@ -28,7 +31,14 @@ pub struct ReduceLrOnPlateau {
     pub factor: f64,
     /// The rate that it does not fall below. 0 by default.
     pub min_lr: f64,
+    progress: Progress,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Progress {
     best: Best,
+    /// How many times the rate has fallen.
+    falls: usize,
 }
 
 impl Default for ReduceLrOnPlateau {
@@ -38,7 +48,7 @@ impl Default for ReduceLrOnPlateau {
             patience: 1,
             factor: 10.0,
             min_lr: 0.0,
-            best: Best::default(),
+            progress: Progress::default(),
         }
     }
 }
@@ -48,32 +58,56 @@ impl Callback for ReduceLrOnPlateau {
         "reduce_lr_on_plateau"
     }
 
+    fn config(&self) -> String {
+        let ReduceLrOnPlateau { monitor, patience, factor, min_lr, .. } = self;
+        format!("{monitor:?}, patience={patience}, factor={factor}, min_lr={min_lr}")
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.progress)
+    }
+
     fn run_after(&self) -> Vec<TypeId> {
         vec![TypeId::of::<Recorder>()]
     }
 
     fn before_fit(&mut self, _: &mut State) -> Flow {
-        self.best = Best::default();
+        self.progress = Progress::default();
+        Ok(())
+    }
+
+    fn after_resume(&mut self, state: &mut State) -> Flow {
+        // The schedule is that of the start, while a rate that has none has come back as it was.
+        for _ in 0..self.progress.falls {
+            self.lower_schedule(state);
+        }
         Ok(())
     }
 
     fn after_epoch(&mut self, state: &mut State) -> Flow {
-        if self.best.update(&self.monitor, state)? || self.best.waited < self.patience {
+        let Progress { best, falls } = &mut self.progress;
+        if best.update(&self.monitor, state)? || best.waited < self.patience {
             return Ok(());
         }
-        self.best.waited = 0;
-        let (factor, min_lr) = (self.factor, self.min_lr);
-        match state.schedules.iter_mut().find(|(hyper, _)| *hyper == Hyper::Lr) {
-            Some((_, schedule)) => {
-                let before = std::mem::replace(schedule, Schedule::flat(min_lr));
-                *schedule = Schedule::new(move |at| (before.at(at) / factor).max(min_lr));
-            }
-            None => {
-                if let Some(lr) = state.optimizer.hyper(Hyper::Lr) {
-                    state.optimizer.set_hyper(Hyper::Lr, (lr / factor).max(min_lr))?;
-                }
-            }
+        best.waited = 0;
+        *falls += 1;
+        if !self.lower_schedule(state)
+            && let Some(lr) = state.optimizer.hyper(Hyper::Lr)
+        {
+            state.optimizer.set_hyper(Hyper::Lr, (lr / self.factor).max(self.min_lr))?;
         }
         Ok(())
+    }
+}
+
+impl ReduceLrOnPlateau {
+    /// Divides what the schedule of the learning rate gives, if there is one.
+    fn lower_schedule(&self, state: &mut State) -> bool {
+        let (factor, min_lr) = (self.factor, self.min_lr);
+        let scheduled = state.schedules.iter_mut().find(|(hyper, _)| *hyper == Hyper::Lr);
+        let Some((_, schedule)) = scheduled else { return false };
+        let before = std::mem::replace(schedule, Schedule::flat(min_lr));
+        *schedule = Schedule::new(move |at| (before.at(at) / factor).max(min_lr));
+        true
     }
 }

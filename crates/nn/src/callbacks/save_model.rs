@@ -4,13 +4,13 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use topedge_data::write_whole;
+use serde::{Deserialize, Serialize};
 
 use super::monitor::Best;
 use super::{Monitor, Recorder};
-use crate::checkpoint::Checkpoint;
-use crate::error::Error;
 use crate::learner::{Callback, Flow, State};
+use crate::model_file::ModelFile;
+use crate::saved_state::SavedState;
 use crate::state_dict::{load_state_dict, state_dict};
 
 /// Writes the network to a file after each epoch that is the best so far, and gives the network that
@@ -30,8 +30,13 @@ pub struct SaveModel {
     /// What the file says besides the state; nothing by default.
     pub metadata: BTreeMap<String, String>,
     path: PathBuf,
+    progress: Progress,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Progress {
     best: Best,
-    saved: Option<Checkpoint>,
+    saved: Option<ModelFile>,
 }
 
 impl SaveModel {
@@ -41,8 +46,7 @@ impl SaveModel {
             monitor: Monitor::default(),
             metadata: BTreeMap::new(),
             path: path.into(),
-            best: Best::default(),
-            saved: None,
+            progress: Progress::default(),
         }
     }
 }
@@ -52,28 +56,43 @@ impl Callback for SaveModel {
         "save_model"
     }
 
+    fn config(&self) -> String {
+        format!("{:?}", self.monitor)
+    }
+
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.progress)
+    }
+
     fn run_after(&self) -> Vec<TypeId> {
         vec![TypeId::of::<Recorder>()]
     }
 
     fn before_fit(&mut self, _: &mut State) -> Flow {
-        (self.best, self.saved) = (Best::default(), None);
+        self.progress = Progress::default();
         Ok(())
     }
 
+    fn after_resume(&mut self, _: &mut State) -> Flow {
+        // Whatever has become of the file since.
+        match &self.progress.saved {
+            Some(saved) => Ok(saved.save(&self.path)?),
+            None => Ok(()),
+        }
+    }
+
     fn after_epoch(&mut self, state: &mut State) -> Flow {
-        if self.best.update(&self.monitor, state)? {
-            let checkpoint =
-                Checkpoint { state: state_dict(&*state.model), metadata: self.metadata.clone() };
-            write_whole(&self.path, &checkpoint.to_bytes()?)
-                .map_err(Error::io("write", &self.path))?;
-            self.saved = Some(checkpoint);
+        if self.progress.best.update(&self.monitor, state)? {
+            let best =
+                ModelFile { state: state_dict(&*state.model), metadata: self.metadata.clone() };
+            best.save(&self.path)?;
+            self.progress.saved = Some(best);
         }
         Ok(())
     }
 
     fn after_fit(&mut self, state: &mut State) -> Flow {
-        if let Some(best) = self.saved.take() {
+        if let Some(best) = self.progress.saved.take() {
             load_state_dict(&mut *state.model, &best.state)?;
         }
         Ok(())

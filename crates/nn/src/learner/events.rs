@@ -16,13 +16,15 @@
 //! fit       after_fit
 //! ```
 //!
-//! A stage that is cancelled ends at once; its `after_cancel_..` runs, then its `after_..`.
+//! A stage that is cancelled ends at once; its `after_cancel_..` runs, then its `after_..`. A fit that goes
+//! on from a checkpoint begins with `after_resume`, and enters the stages that had begun without an event.
 
 use std::any::{Any, TypeId};
 
 use super::state::State;
 use crate::context::Observer;
 use crate::error::Error;
+use crate::saved_state::SavedState;
 
 /// What an event returns: `Err` to leave the course of events.
 pub type Flow = Result<(), Interrupt>;
@@ -93,6 +95,17 @@ pub trait Callback: Any + Send {
     /// The name to find it by, the type's in snake case: `recorder`.
     fn name(&self) -> &'static str;
 
+    /// Its settings in words: a run that goes on from a checkpoint has to have the same.
+    fn config(&self) -> String {
+        String::new()
+    }
+
+    /// What of it a [`Checkpoint`](crate::Checkpoint) keeps: all that it carries from one batch to the
+    /// next. One that has fields and does not say cannot be part of a run that is saved.
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::unsaid()
+    }
+
     /// Whether it changes what a step does, as clipping does. Such callbacks take part in
     /// [`lr_find`](crate::Learner::lr_find) too; so they are not to carry anything from one fit to
     /// the next.
@@ -113,6 +126,12 @@ pub trait Callback: Any + Send {
 
     /// Before anything.
     fn before_fit(&mut self, state: &mut State) -> Flow {
+        Ok(())
+    }
+    /// In the place of [`before_fit`](Self::before_fit), where a fit goes on from a checkpoint: this
+    /// callback and all others are as they were then. What had begun goes on without an event: the epoch
+    /// and the pass that the checkpoint was made in.
+    fn after_resume(&mut self, state: &mut State) -> Flow {
         Ok(())
     }
     /// Before the training pass of an epoch.
@@ -211,7 +230,17 @@ pub trait Callback: Any + Send {
 }
 
 /// One of the events of [`Callback`].
-pub(super) type Event = fn(&mut dyn Callback, &mut State) -> Flow;
+#[derive(Clone, Copy)]
+pub(super) struct Event {
+    pub(super) name: &'static str,
+    pub(super) tell: fn(&mut dyn Callback, &mut State) -> Flow,
+}
+
+macro_rules! event {
+    ($name:ident) => {
+        Event { name: stringify!($name), tell: Callback::$name }
+    };
+}
 
 /// A part of training that can be cancelled, and its events.
 pub(super) struct Stage {
@@ -221,51 +250,55 @@ pub(super) struct Stage {
     pub(super) after: Event,
 }
 
+pub(super) const AFTER_RESUME: Event = event!(after_resume);
+pub(super) const AFTER_PRED: Event = event!(after_pred);
+pub(super) const AFTER_LOSS: Event = event!(after_loss);
+
 pub(super) const FIT: Stage = Stage {
-    before: Callback::before_fit,
+    before: event!(before_fit),
     cancel: Cancel::Fit,
-    after_cancel: Callback::after_cancel_fit,
-    after: Callback::after_fit,
+    after_cancel: event!(after_cancel_fit),
+    after: event!(after_fit),
 };
 
 pub(super) const EPOCH: Stage = Stage {
-    before: Callback::before_epoch,
+    before: event!(before_epoch),
     cancel: Cancel::Epoch,
-    after_cancel: Callback::after_cancel_epoch,
-    after: Callback::after_epoch,
+    after_cancel: event!(after_cancel_epoch),
+    after: event!(after_epoch),
 };
 
 pub(super) const TRAIN: Stage = Stage {
-    before: Callback::before_train,
+    before: event!(before_train),
     cancel: Cancel::Train,
-    after_cancel: Callback::after_cancel_train,
-    after: Callback::after_train,
+    after_cancel: event!(after_cancel_train),
+    after: event!(after_train),
 };
 
 pub(super) const VALIDATE: Stage = Stage {
-    before: Callback::before_validate,
+    before: event!(before_validate),
     cancel: Cancel::Validate,
-    after_cancel: Callback::after_cancel_validate,
-    after: Callback::after_validate,
+    after_cancel: event!(after_cancel_validate),
+    after: event!(after_validate),
 };
 
 pub(super) const BATCH: Stage = Stage {
-    before: Callback::before_batch,
+    before: event!(before_batch),
     cancel: Cancel::Batch,
-    after_cancel: Callback::after_cancel_batch,
-    after: Callback::after_batch,
+    after_cancel: event!(after_cancel_batch),
+    after: event!(after_batch),
 };
 
 pub(super) const BACKWARD: Stage = Stage {
-    before: Callback::before_backward,
+    before: event!(before_backward),
     cancel: Cancel::Backward,
-    after_cancel: Callback::after_cancel_backward,
-    after: Callback::after_backward,
+    after_cancel: event!(after_cancel_backward),
+    after: event!(after_backward),
 };
 
 pub(super) const STEP: Stage = Stage {
-    before: Callback::before_step,
+    before: event!(before_step),
     cancel: Cancel::Step,
-    after_cancel: Callback::after_cancel_step,
-    after: Callback::after_step,
+    after_cancel: event!(after_cancel_step),
+    after: event!(after_step),
 };

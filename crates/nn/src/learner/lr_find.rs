@@ -91,7 +91,7 @@ impl Learner {
     /// Trains for a moment with a learning rate that grows from step to step, until the smoothed
     /// loss exceeds four times its best, and suggests rates. Afterwards everything is as if this had
     /// not happened: network, optimiser, random numbers, the order of the data, and what callbacks
-    /// recorded. Of the callbacks, only those that [change steps](Callback::changes_steps) take part.
+    /// recorded. No checkpoints are written. Of the callbacks, only those that [change steps](Callback::changes_steps) take part.
     ///
     /// # Errors
     ///
@@ -134,12 +134,14 @@ impl Learner {
         let (partaking, mut resting): (Vec<_>, Vec<_>) =
             callbacks.partition(|(_, callback)| callback.changes_steps());
         let places: Vec<usize> = partaking.iter().map(|(place, _)| *place).collect();
+        let saving = mem::take(&mut self.saving);
         self.callbacks = vec![Box::<ParamScheduler>::default(), Box::<Recorder>::default()];
         self.callbacks.extend(partaking.into_iter().map(|(_, callback)| callback));
         self.callbacks.push(Box::new(Stop { steps, best: f64::INFINITY }));
 
         let outcome = self.grow_rate(config);
 
+        self.saving = saving;
         let recorder = self.find::<Recorder>().cloned().unwrap_or_default();
         self.callbacks.retain(|callback| callback.changes_steps());
         resting.extend(places.into_iter().zip(mem::take(&mut self.callbacks)));

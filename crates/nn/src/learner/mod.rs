@@ -1,16 +1,21 @@
 //! The training loop.
 
 mod check;
+mod checkpoint;
 mod events;
 mod fit;
 mod groups;
 mod lr_find;
 mod order;
+mod panics;
+mod resume;
+mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
+use std::sync::{Mutex, PoisonError};
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -24,12 +29,20 @@ use crate::losses::Loss;
 use crate::metrics::Metric;
 use crate::module::{Module, zero_grad};
 use crate::optim::{Adam, Optimizer};
-use events::{BACKWARD, BATCH, EPOCH, Event, FIT, STEP, Stage, TRAIN, VALIDATE};
+use checkpoint::Pass;
+use events::{
+    AFTER_LOSS, AFTER_PRED, AFTER_RESUME, BACKWARD, BATCH, EPOCH, Event, FIT, STEP, Stage, TRAIN,
+    VALIDATE,
+};
+use panics::caught;
+use resume::Saving;
 
 pub use check::MAX_LR;
+pub use checkpoint::Checkpoint;
 pub use events::{Callback, Cancel, Flow, Interrupt};
 pub use groups::Rates;
 pub use lr_find::{LrFind, LrFound, Suggestion};
+pub use resume::{Checkpoints, Every};
 pub use state::{EpochRow, State};
 
 /// Trains a network: data, model, loss, and the callbacks that take part.
@@ -58,6 +71,7 @@ pub struct Learner {
     /// What training works on, and where it stands.
     pub state: State,
     callbacks: Vec<Box<dyn Callback>>,
+    saving: Saving,
 }
 
 /// Building.
@@ -100,6 +114,7 @@ impl Learner {
                 Box::new(NanGuard::default()),
                 Box::new(Recorder::default()),
             ],
+            saving: Saving::default(),
         }
     }
 
@@ -166,9 +181,13 @@ impl Learner {
         let state = &mut self.state;
         state.epochs = epochs;
         state.steps = epochs.saturating_mul(state.data.train.batches());
-        state.step = 0;
+        (state.epoch, state.step) = (0, 0);
         // The thread pool is entered once: all parallel loops start inside of it.
-        match rayon::scope(|_| self.within(&FIT, Self::all_epochs)) {
+        let outcome = rayon::scope(|_| {
+            self.begin()?;
+            self.within(&FIT, Self::all_epochs)
+        });
+        match outcome {
             Err(Interrupt::Cancel(cancel)) => Err(Error::StrayCancel { cancel }),
             Err(Interrupt::Error(error)) => Err(error),
             Ok(()) => Ok(()),
@@ -176,16 +195,19 @@ impl Learner {
     }
 
     fn all_epochs(&mut self) -> Flow {
-        for epoch in 0..self.state.epochs {
+        for epoch in self.state.epoch..self.state.epochs {
             self.state.epoch = epoch;
             self.within(&EPOCH, Self::one_epoch)?;
+            self.save_if_due(Pass::None)?;
         }
         Ok(())
     }
 
     fn one_epoch(&mut self) -> Flow {
-        self.state.context.mode = Mode::Train;
-        self.within(&TRAIN, Self::all_batches)?;
+        if self.saving.entry != Some(Pass::Validate) {
+            self.state.context.mode = Mode::Train;
+            self.within(&TRAIN, Self::all_batches)?;
+        }
         self.state.context.mode = Mode::Eval;
         self.within(&VALIDATE, Self::all_batches)
     }
@@ -193,14 +215,17 @@ impl Learner {
     fn all_batches(&mut self) -> Flow {
         let training = self.state.is_training();
         let state = &mut self.state;
-        let (loader, pass) = if training {
-            state.passes += 1;
-            (&state.data.train, state.passes - 1)
-        } else {
-            (&state.data.valid, 0)
+        let pass = if training { Pass::Train } else { Pass::Validate };
+        if self.saving.entry.take() != Some(pass) {
+            state.batch = 0;
+            state.passes += u64::from(training);
+        }
+        let (loader, epoch) = match pass {
+            Pass::Train => (&state.data.train, state.passes - 1),
+            _ => (&state.data.valid, 0),
         };
-        (state.batch, state.batches) = (0, loader.batches());
-        let mut batches = loader.epoch(pass);
+        state.batches = loader.batches();
+        let mut batches = loader.epoch_from(epoch, state.batch);
         while let Some(batch) = batches.next() {
             self.state.put_batch(batch?)?;
             self.within(&BATCH, Self::one_batch)?;
@@ -209,6 +234,7 @@ impl Learner {
             if let Some(batch) = self.state.take_batch() {
                 batches.recycle(batch);
             }
+            self.save_if_due(pass)?;
         }
         Ok(())
     }
@@ -219,39 +245,66 @@ impl Learner {
         }
         let tape = Tape::new();
         self.forward()?;
-        self.within(&BACKWARD, |learner| {
-            if let Some(loss) = &learner.state.loss {
-                tape.backward(loss)?;
-            }
-            Ok(())
+        self.within(&BACKWARD, |Learner { state, .. }| match &state.loss {
+            Some(loss) => caught(|| "the backward pass".to_string(), || Ok(tape.backward(loss)?)),
+            None => Ok(()),
         })?;
-        self.within(&STEP, |Learner { state, .. }| Ok(state.optimizer.step(&mut *state.model)?))?;
+        self.within(&STEP, |Learner { state: State { optimizer, model, .. }, .. }| {
+            let place = format!("the optimiser {}", optimizer.name());
+            caught(|| place, || Ok(optimizer.step(&mut **model)?))
+        })?;
         zero_grad(&mut *self.state.model);
         Ok(())
     }
 
     fn forward(&mut self) -> Flow {
-        let Learner { state: State { model, context, input, prediction, .. }, callbacks } = self;
-        let mut observers = callbacks.iter_mut().filter_map(|callback| callback.layer_observer());
-        *prediction = Some(match observers.next() {
-            None => model.forward(input, context)?,
-            Some(first) => {
-                let observers = std::iter::once(first).chain(observers);
-                context.observed_by(observers, |cx| model.forward(input, cx))?
-            }
+        let Learner { state: State { model, context, input, prediction, .. }, callbacks, .. } =
+            self;
+        let panicked = Mutex::new(Ok(()));
+        let outcome = &panicked;
+        let mut observers = callbacks.iter_mut().filter_map(|callback| {
+            let name = callback.name();
+            let place = move || format!("layer_observer of the callback {name}");
+            let observer = callback.layer_observer()?;
+            Some(observer.through(move |tell| {
+                let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                if outcome.is_ok() {
+                    *outcome = caught(place, || {
+                        tell();
+                        Ok::<_, Error>(())
+                    });
+                }
+            }))
         });
-        self.each(Callback::after_pred)?;
-        let state = &mut self.state;
-        if let Some(prediction) = &state.prediction {
-            state.loss = Some(state.loss_fn.forward(prediction, &state.labels)?);
+        let output = caught(
+            || "the network".to_string(),
+            || match observers.next() {
+                None => model.forward(input, context),
+                Some(first) => {
+                    let observers = std::iter::once(first).chain(observers);
+                    context.observed_by(observers, |cx| model.forward(input, cx))
+                }
+            },
+        );
+        panicked.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+        *prediction = Some(output?);
+        self.each(AFTER_PRED)?;
+        let State { prediction, loss, loss_fn, labels, .. } = &mut self.state;
+        if let Some(prediction) = prediction {
+            let place = || format!("the loss {}", loss_fn.name());
+            *loss = Some(caught(place, || loss_fn.forward(prediction, labels))?);
         }
-        self.each(Callback::after_loss)
+        self.each(AFTER_LOSS)
     }
 
     /// Runs `body` between the events of `stage`.
     fn within(&mut self, stage: &Stage, body: impl FnOnce(&mut Self) -> Flow) -> Flow {
-        let outcome = self.each(stage.before).and_then(|()| body(self));
-        match outcome {
+        let before = match stage.cancel {
+            Cancel::Fit if self.saving.entry.is_some() => self.each(AFTER_RESUME),
+            cancel if self.saving.had_begun(cancel) => Ok(()),
+            _ => self.each(stage.before),
+        };
+        match before.and_then(|()| body(self)) {
             Err(Interrupt::Cancel(cancel)) if cancel == stage.cancel => {
                 self.each(stage.after_cancel)?;
             }
@@ -263,7 +316,11 @@ impl Learner {
     /// Tells all callbacks of an event.
     fn each(&mut self, event: Event) -> Flow {
         for callback in &mut self.callbacks {
-            event(&mut **callback, &mut self.state)?;
+            let name = callback.name();
+            caught(
+                || format!("{} of the callback {name}", event.name),
+                || (event.tell)(&mut **callback, &mut self.state),
+            )?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What callbacks see of a fit.
 
+use serde::{Deserialize, Serialize};
 use topedge_autograd::{Mode, Tensor};
 use topedge_data::{Batch, DataLoaders};
 
@@ -103,7 +104,7 @@ impl State {
 }
 
 /// What an epoch came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
     /// The epoch, from 0.
     pub epoch: usize,
@@ -112,7 +113,7 @@ pub struct EpochRow {
     /// The mean loss over the validation set; `None` without validation.
     pub valid_loss: Option<f64>,
     /// Each metric over the validation set, by name.
-    pub metrics: Vec<(&'static str, Option<f64>)>,
+    pub metrics: Vec<(String, Option<f64>)>,
     /// What the epoch took, in seconds.
     pub seconds: f64,
     /// What its training pass took, in seconds.

@@ -2,9 +2,10 @@
 
 use topedge_kernels::optim;
 
-use super::{Hyper, Optimizer, decay_of, state_of};
+use super::{Hyper, Optimizer, decay_of, state, state_of};
 use crate::error::Result;
 use crate::module::{Module, for_each_parameter_mut};
+use crate::state_dict::StateDict;
 
 /// Adam (Kingma and Ba 2014), with decoupled weight decay (Loshchilov and Hutter 2017) or without.
 ///
@@ -88,6 +89,10 @@ impl Optimizer for Adam {
         "Adam"
     }
 
+    fn config(&self) -> String {
+        format!("decoupled={}, decay_all={}", self.decoupled, self.decay_all)
+    }
+
     fn boxed_clone(&self) -> Box<dyn Optimizer> {
         Box::new(self.clone())
     }
@@ -121,6 +126,30 @@ impl Optimizer for Adam {
             optim::adam(&config, values, gradient, &mut state.gradient, &mut state.squared)?;
             Ok(())
         })
+    }
+
+    fn state_dict(&self) -> StateDict {
+        let entries = self.states.iter().enumerate().flat_map(|(i, averages)| {
+            [
+                (format!("{i}.step"), state::count(averages.step)),
+                (format!("{i}.exp_avg"), state::average(&averages.gradient)),
+                (format!("{i}.exp_avg_sq"), state::average(&averages.squared)),
+            ]
+        });
+        entries.collect()
+    }
+
+    fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
+        let state = state::Reader::new(self.name(), state);
+        let averages = |i| {
+            Ok(Averages {
+                step: state.count(i, "step")?,
+                gradient: state.average(i, "exp_avg")?,
+                squared: state.average(i, "exp_avg_sq")?,
+            })
+        };
+        self.states = (0..state.parameters(3)?).map(averages).collect::<Result<_>>()?;
+        Ok(())
     }
 
     fn hyper(&self, hyper: Hyper) -> Option<f64> {

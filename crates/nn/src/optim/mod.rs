@@ -4,15 +4,19 @@
 
 mod adam;
 mod sgd;
+mod state;
 
 pub use adam::Adam;
 pub use sgd::Sgd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::module::{Module, Parameter, ParameterKind};
+use crate::state_dict::StateDict;
 
 /// A number that steers an optimiser, and may change from step to step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Hyper {
     /// The learning rate.
     Lr,
@@ -48,6 +52,11 @@ pub trait Optimizer: Send {
     /// The algorithm's name: `Adam`.
     fn name(&self) -> &'static str;
 
+    /// Its switches in words. Hyperparameters are not among them.
+    fn config(&self) -> String {
+        String::new()
+    }
+
     /// A copy, with all that it remembers of the steps before.
     fn boxed_clone(&self) -> Box<dyn Optimizer>;
 
@@ -58,6 +67,18 @@ pub trait Optimizer: Send {
     ///
     /// When the network is not the one of the steps before.
     fn step(&mut self, model: &mut dyn Module) -> Result<()>;
+
+    /// All that it remembers of the steps before, by name: of the network's parameter number i, counted
+    /// from 0, `i.step`, `i.exp_avg`, `i.exp_avg_sq` or `i.momentum_buffer`, as PyTorch calls them, the
+    /// values in the order in which the parameter's lie in memory. Hyperparameters are not among it.
+    fn state_dict(&self) -> StateDict;
+
+    /// Remembers what another of its kind did.
+    ///
+    /// # Errors
+    ///
+    /// When `state` is not the [`state_dict`](Self::state_dict) of such.
+    fn load_state_dict(&mut self, state: &StateDict) -> Result<()>;
 
     /// The value of a hyperparameter; `None` if the algorithm has no such.
     fn hyper(&self, hyper: Hyper) -> Option<f64>;

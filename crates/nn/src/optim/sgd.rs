@@ -2,9 +2,10 @@
 
 use topedge_kernels::optim;
 
-use super::{Hyper, Optimizer, decay_of, state_of};
+use super::{Hyper, Optimizer, decay_of, state, state_of};
 use crate::error::Result;
 use crate::module::{Module, for_each_parameter_mut};
+use crate::state_dict::StateDict;
 
 /// Stochastic gradient descent with momentum, undamped, as PyTorch and fastai have it:
 ///
@@ -68,6 +69,20 @@ impl Optimizer for Sgd {
             optim::sgd(&config, parameter.value.make_mut(), gradient, average)?;
             Ok(())
         })
+    }
+
+    fn state_dict(&self) -> StateDict {
+        let averages = self.averages.iter().enumerate();
+        averages
+            .map(|(i, values)| (format!("{i}.momentum_buffer"), state::average(values)))
+            .collect()
+    }
+
+    fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
+        let state = state::Reader::new(self.name(), state);
+        let averages = (0..state.parameters(1)?).map(|i| state.average(i, "momentum_buffer"));
+        self.averages = averages.collect::<Result<_>>()?;
+        Ok(())
     }
 
     fn hyper(&self, hyper: Hyper) -> Option<f64> {

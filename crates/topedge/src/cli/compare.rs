@@ -136,7 +136,7 @@ fn epochs(text: &str, path: &Path) -> Result<Vec<EpochRow>, Failure> {
             return Err(wrong(i + 2, HEADER));
         };
         let seconds = seconds.unwrap_or(0.0);
-        let metrics = vec![("accuracy", accuracy)];
+        let metrics = vec![("accuracy".to_string(), accuracy)];
         Ok(EpochRow { epoch: i, train_loss, valid_loss, metrics, seconds, train_seconds: seconds })
     };
     lines.enumerate().map(row).collect()

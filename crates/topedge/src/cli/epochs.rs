@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use topedge::nn::optim::Hyper;
-use topedge::nn::{Callback, EpochRow, Error, Flow, State};
+use topedge::nn::{Callback, EpochRow, Error, Flow, SavedState, State};
 use topedge::prelude::Recorder;
 
 use super::{output, progress};
@@ -17,12 +17,23 @@ pub(crate) struct Epochs {
     json: bool,
     batch_size: usize,
     bar: ProgressBar,
+    /// Batches of the pass that were done when the bar began.
+    before: u64,
+    rows: Vec<EpochRow>,
 }
 
 impl Epochs {
+    fn begin_bar(&mut self, state: &State, before: usize) {
+        self.bar = progress::batch_bar();
+        self.before = before as u64;
+        self.bar.set_length(state.data.train.batches() as u64);
+        self.bar.set_position(self.before);
+        self.bar.set_prefix(format!("epoch {}/{}", state.epoch + 1, state.epochs));
+    }
+
     /// A table for people, or JSON for programs.
     pub(crate) fn new(json: bool, batch_size: usize) -> Self {
-        Epochs { json, batch_size, bar: ProgressBar::hidden() }
+        Epochs { json, batch_size, bar: ProgressBar::hidden(), before: 0, rows: vec![] }
     }
 }
 
@@ -35,6 +46,10 @@ impl Callback for Epochs {
         vec![TypeId::of::<Recorder>()]
     }
 
+    fn saved_state(&mut self) -> SavedState<'_> {
+        SavedState::of(&mut self.rows)
+    }
+
     fn before_fit(&mut self, _: &mut State) -> Flow {
         if !self.json {
             let header = ["epoch", "train_loss", "valid_loss", "accuracy", "time"];
@@ -43,10 +58,20 @@ impl Callback for Epochs {
         Ok(())
     }
 
+    fn after_resume(&mut self, state: &mut State) -> Flow {
+        self.before_fit(state)?;
+        if !self.json {
+            // People see the whole table; a program has read its lines before.
+            self.rows.iter().try_for_each(|row| line(&table_line(row)))?;
+        }
+        if state.is_training() && state.batch > 0 {
+            self.begin_bar(state, state.batch);
+        }
+        Ok(())
+    }
+
     fn before_train(&mut self, state: &mut State) -> Flow {
-        self.bar = progress::batch_bar();
-        self.bar.set_length(state.data.train.batches() as u64);
-        self.bar.set_prefix(format!("epoch {}/{}", state.epoch + 1, state.epochs));
+        self.begin_bar(state, 0);
         Ok(())
     }
 
@@ -57,7 +82,7 @@ impl Callback for Epochs {
         self.bar.inc(1);
         let loss = state.smoothed_loss.unwrap_or(f64::NAN);
         let lr = state.optimizer.hyper(Hyper::Lr).unwrap_or(f64::NAN);
-        let images = self.bar.position() as f64 * self.batch_size as f64;
+        let images = (self.bar.position() - self.before) as f64 * self.batch_size as f64;
         let rate = images / self.bar.elapsed().as_secs_f64();
         self.bar.set_message(format!("loss {loss:.4}  lr {lr:.4}  {rate:.0} images/s"));
         Ok(())
@@ -72,6 +97,7 @@ impl Callback for Epochs {
         self.bar.finish_and_clear();
         if let Some(row) = &state.row {
             line(&if self.json { json_line(row)? } else { table_line(row) })?;
+            self.rows.push(row.clone());
         }
         Ok(())
     }
@@ -135,7 +161,7 @@ mod tests {
             epoch: 0,
             train_loss: Some(0.5),
             valid_loss: None,
-            metrics: vec![("accuracy", Some(0.98765))],
+            metrics: vec![("accuracy".to_string(), Some(0.98765))],
             seconds: 1.234,
             train_seconds: 1.0,
         };

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+/// The exit code of a process that was interrupted, as shells have it.
+pub(crate) const STOPPED: u8 = 130;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -11,6 +14,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something went wrong on the way; exit code 1.
     Failed(String),
+    /// Somebody asked it to stop; exit code 130. The message may have several lines.
+    Stopped(String),
 }
 
 impl Failure {
@@ -29,15 +34,20 @@ impl Failure {
         match self {
             Failure::Usage(_) => 2,
             Failure::Failed(_) => 1,
+            Failure::Stopped(_) => STOPPED,
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Failure::Usage(message) | Failure::Failed(message)) = self;
-        // File names may hold line breaks; the message stays one line.
-        f.write_str(&message.replace(['\n', '\r'], " "))
+        match self {
+            // File names may hold line breaks; the message stays one line.
+            Failure::Usage(message) | Failure::Failed(message) => {
+                write!(f, "error: {}", message.replace(['\n', '\r'], " "))
+            }
+            Failure::Stopped(message) => f.write_str(message),
+        }
     }
 }
 

@@ -31,7 +31,10 @@ pub(crate) fn load(
     let splits = match labels {
         None => splits,
         Some(labels) => {
-            let labels: Vec<&str> = labels.iter().map(|label| label.trim()).collect();
+            // As they are, or else without the space that people put between them.
+            let known = |label: &String| splits.train.vocab().contains(label);
+            let word = |label| if known(label) { label } else { label.trim() };
+            let labels: Vec<&str> = labels.iter().map(word).collect();
             splits.with_labels(&labels).map_err(|error| match error {
                 DataError::UnknownLabel { .. } => Failure::Usage(format!("--labels: {error}")),
                 error => error.into(),

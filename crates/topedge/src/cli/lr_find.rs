@@ -7,7 +7,7 @@ use topedge::nn::{LrFind, LrFound, Suggestion};
 use topedge::prelude::*;
 
 use super::failure::Failure;
-use super::{images, output, terminal, train};
+use super::{choice, images, output, terminal};
 
 /// Suggests a learning rate, by a short training run at ever larger ones
 #[derive(clap::Args)]
@@ -41,16 +41,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     labels: Option<Vec<String>>,
     /// The network
-    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = train::net_parser())]
+    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = choice::net_parser())]
     net: Net,
     /// Images in a batch [default: 64, or all training images if they are fewer]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     batch_size: Option<u32>,
     /// The first learning rate
-    #[arg(long, value_name = "X", default_value_t = 1e-7, value_parser = train::learning_rate)]
+    #[arg(long, value_name = "X", default_value_t = 1e-7, value_parser = choice::learning_rate)]
     start: f64,
     /// The rate to end before
-    #[arg(long, value_name = "X", default_value_t = 10.0, value_parser = train::learning_rate)]
+    #[arg(long, value_name = "X", default_value_t = 10.0, value_parser = choice::learning_rate)]
     end: f64,
     /// How many steps, at most
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(6..=100_000))]

@@ -3,10 +3,12 @@
 mod batches;
 mod bench;
 mod chapter;
+mod choice;
 mod compare;
 mod epochs;
 mod failure;
 mod images;
+mod interrupt;
 mod kernel;
 mod lettering;
 mod lr_find;
@@ -18,10 +20,12 @@ mod receptive_field;
 mod report;
 mod results;
 mod run_folder;
+mod settings;
 mod show_batch;
 mod summary;
 mod terminal;
 mod train;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,6 +45,8 @@ use failure::Failure;
 Examples:
   topedge                                     draw digits and train on them
   topedge train --data mnist                  train on the images in a folder
+  topedge train --resume runs/1               go on with an interrupted run
+  topedge verify runs/1                       does it give the same weights again?
   topedge predict runs/1/model.safetensors digit.png
   topedge summary --net simple-cnn-bn
   topedge bench                               how fast is this machine?
@@ -52,7 +58,7 @@ Examples:
   topedge chapter                             the fastai book's chapter, step by step
 
 Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wrong use (a bad value, a
-path that does not exist). Errors are one line on standard error.
+path that does not exist), 130 stopped by Ctrl-C. Errors are one line on standard error.
 
 Environment: TOPEDGE_ISA=avx512|avx2|portable forces an instruction set, TOPEDGE_WINOGRAD=off forbids
 Winograd's method for 3x3 convolutions."
@@ -65,6 +71,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Train(Box<train::Args>),
+    Verify(verify::Args),
     Predict(predict::Args),
     Summary(summary::Args),
     Bench(bench::Args),
@@ -91,7 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // `eprintln` would panic if standard error is closed.
-            let _ = writeln!(io::stderr(), "error: {failure}");
+            let _ = writeln!(io::stderr(), "{failure}");
             ExitCode::from(failure.exit_code())
         }
     }
@@ -104,6 +111,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         // The defaults of `train` stand in its attributes alone.
         None => run(Cli::parse_from(["topedge", "train"])),
         Some(Command::Train(args)) => train::run(&args),
+        Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Predict(args)) => predict::run(&args),
         Some(Command::Summary(args)) => summary::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

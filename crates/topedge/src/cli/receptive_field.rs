@@ -7,7 +7,7 @@ use topedge::nn::{input_windows, receptive_fields};
 use topedge::prelude::*;
 
 use super::failure::Failure;
-use super::{output, predict, train};
+use super::{choice, output, predict};
 
 /// Shows how much of the image an activation of each layer depends on
 #[derive(clap::Args)]
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(conflicts_with = "net")]
     model: Option<PathBuf>,
     /// A network by name, for grey images of 28x28
-    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = train::any_net_parser())]
+    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = choice::any_net_parser())]
     net: Net,
     /// Print one JSON object a line, and nothing else
     #[arg(long)]

@@ -7,10 +7,10 @@ use topedge::prelude::*;
 use topedge::training_page;
 
 use super::failure::Failure;
-use super::train::Settings;
+use super::settings::Settings;
 
 /// `report.html`.
-pub(crate) fn page(learner: &mut Learner, settings: &Settings<'_>) -> Result<String, Failure> {
+pub(crate) fn page(learner: &mut Learner, settings: &Settings) -> Result<String, Failure> {
     let failed = |error: serde_json::Error| Failure::Failed(format!("report.html: {error}"));
     let values = serde_json::to_value(settings).map_err(failed)?;
     let data = text(&values["data"]);

@@ -11,8 +11,8 @@ use topedge::nn::callbacks::ActivationStats;
 use topedge::nn::{StateDict, StateValues, state_dict};
 use topedge::prelude::*;
 
+use super::choice::Trained;
 use super::failure::Failure;
-use super::train::Settings;
 use super::{batches, output};
 
 /// The outcome of a training run.
@@ -40,11 +40,10 @@ struct DoneEvent<'a> {
 impl Results {
     pub(crate) fn of(
         learner: &Learner,
-        info: &ModelInfo,
-        splits: &Splits,
-        settings: &Settings<'_>,
+        trained: &Trained,
         report: String,
     ) -> Result<Results, Failure> {
+        let Trained { splits, info, settings } = trained;
         let model = &*learner.state.model;
         let default = Recorder::default();
         let recorder = learner.find::<Recorder>().unwrap_or(&default);
@@ -106,7 +105,7 @@ Try next:
 }
 
 /// The hash of all parameters and buffers, by name: name, shape and little-endian values of each.
-fn weights_sha256(state: &StateDict) -> String {
+pub(crate) fn weights_sha256(state: &StateDict) -> String {
     let mut entries: Vec<_> = state.iter().collect();
     entries.sort_by_key(|(name, _)| *name);
     let mut hash = Sha256::new();

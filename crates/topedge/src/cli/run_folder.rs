@@ -4,17 +4,26 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use topedge::data::{remove_unfinished, sync_folder_of};
+
 use super::failure::Failure;
+
+/// The name of the checkpoint in the folder of a run that has not come to its end.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 
 /// Where runs go that are not told where.
 const RUNS: &str = "runs";
+
+/// What the names of folders begin with in which files wait to be moved.
+const STAGING: &str = ".topedge-";
 
 /// A folder for the files of a run.
 ///
 /// The history grows in it with each epoch, so that a run that is interrupted leaves that. All other
 /// files come at the end: written into a hidden folder, and moved out of it together once all are whole.
 /// Unless that has happened, dropping this removes the run's files and the folders it made, and puts an
-/// earlier run's history back: a run that fails leaves things as they were.
+/// earlier run's history back: a run that fails leaves things as they were. One that has written a
+/// checkpoint keeps that and its history, to be gone on with; the checkpoint goes when all files are there.
 pub(crate) struct RunFolder {
     path: PathBuf,
     /// Folders that did not exist before, innermost first.
@@ -34,10 +43,28 @@ impl RunFolder {
             finished: false,
         };
         if let Some(path) = path {
+            let checkpoint = path.join(CHECKPOINT);
+            if checkpoint.exists() {
+                let checkpoint = checkpoint.display();
+                return Err(Failure::flag(
+                    "--out",
+                    path.display(),
+                    format!(
+                        "a folder without an unfinished run, found {checkpoint}; --resume goes on with \
+                         it, and without that file it is gone"
+                    ),
+                ));
+            }
             folder.path = path.to_owned();
             folder.make(path)?;
+            folder.sync_made()?;
             refuse_folder(&folder.history())?;
-            let aside = path.join("history.csv.earlier");
+            let aside = folder.aside();
+            if aside.is_file() {
+                // A run that was killed has put it there, and left a history that is of no use.
+                folder.earlier_history = Some(aside);
+                return Ok(folder);
+            }
             match fs::rename(folder.history(), &aside) {
                 Ok(()) => folder.earlier_history = Some(aside),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -58,6 +85,30 @@ impl RunFolder {
                 }
             }
         }
+        folder.sync_made()?;
+        Ok(folder)
+    }
+
+    /// The folder of a run that has left a checkpoint, to go on with it.
+    pub(crate) fn reopen(path: &Path) -> Result<RunFolder, Failure> {
+        let mut folder = RunFolder {
+            path: path.to_owned(),
+            made: vec![],
+            earlier_history: None,
+            finished: false,
+        };
+        folder.earlier_history = Some(folder.aside()).filter(|aside| aside.is_file());
+        for file in [folder.checkpoint(), folder.history()] {
+            remove_unfinished(&file).map_err(Failure::io("clean up beside", &file))?;
+        }
+        let entries = fs::read_dir(path).map_err(Failure::io("read", path))?;
+        for entry in entries.filter_map(Result::ok) {
+            // One that was killed while it moved its files.
+            if entry.file_name().as_encoded_bytes().starts_with(STAGING.as_bytes()) {
+                let path = entry.path();
+                fs::remove_dir_all(&path).map_err(Failure::io("remove", &path))?;
+            }
+        }
         Ok(folder)
     }
 
@@ -70,6 +121,22 @@ impl RunFolder {
         fs::create_dir_all(path).map_err(Failure::io("make the folder", path))
     }
 
+    /// Makes sure that the new folders outlast a loss of power, as what is in them does.
+    fn sync_made(&self) -> Result<(), Failure> {
+        let mut made = self.made.iter();
+        made.try_for_each(|path| sync_folder_of(path).map_err(Failure::io("make the folder", path)))
+    }
+
+    /// Where checkpoints are to be kept.
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.path.join(CHECKPOINT)
+    }
+
+    /// Where an earlier run's history waits.
+    fn aside(&self) -> PathBuf {
+        self.path.join("history.csv.earlier")
+    }
+
     /// Where the history is to be kept.
     pub(crate) fn history(&self) -> PathBuf {
         self.path.join("history.csv")
@@ -77,7 +144,7 @@ impl RunFolder {
 
     /// Writes all `files`, pairs of name and content. Returns the folder's path.
     pub(crate) fn finish(mut self, files: &[(&str, Vec<u8>)]) -> Result<PathBuf, Failure> {
-        let staging = tempfile::Builder::new().prefix(".topedge-").tempdir_in(&self.path);
+        let staging = tempfile::Builder::new().prefix(STAGING).tempdir_in(&self.path);
         let staging = staging.map_err(Failure::io("write into", &self.path))?;
         for (name, content) in files {
             let write = || {
@@ -107,6 +174,9 @@ impl RunFolder {
                 return Err(failure);
             }
         }
+        // From here on the checkpoint is of no use; before, the new names are to be on the disk.
+        sync_folder_of(&self.history()).map_err(Failure::io("write into", &self.path))?;
+        let _ = fs::remove_file(self.checkpoint());
         if let Some(earlier) = &self.earlier_history {
             let _ = fs::remove_file(earlier);
         }
@@ -126,7 +196,7 @@ fn refuse_folder(target: &Path) -> Result<(), Failure> {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if self.finished {
+        if self.finished || (!self.path.as_os_str().is_empty() && self.checkpoint().exists()) {
             return;
         }
         if !self.path.as_os_str().is_empty() {

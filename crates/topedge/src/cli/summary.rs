@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use topedge::prelude::*;
 
 use super::failure::Failure;
-use super::{output, predict, train};
+use super::{choice, output, predict};
 
 /// Prints the layers of a network: output shapes, parameters, multiply-adds
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(conflicts_with = "net")]
     model: Option<PathBuf>,
     /// A network by name
-    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = train::net_parser())]
+    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = choice::net_parser())]
     net: Net,
 }
 

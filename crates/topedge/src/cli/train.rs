@@ -1,21 +1,23 @@
 //! `topedge train`: from images to a trained network.
 
+use std::collections::BTreeMap;
+use std::env;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde::Serialize;
-use topedge::autograd::Tensor;
-use topedge::kernels::Isa;
-use topedge::nn::callbacks::{ActivationStats, CsvLogger};
-use topedge::nn::{Context, MAX_LR, parameter_count};
-use topedge::prelude::*;
+use topedge::nn::callbacks::CsvLogger;
+use topedge::nn::{Checkpoint, Checkpoints, Error, Every};
 
+use super::choice::{Choice, Prepared};
 use super::epochs::Epochs;
 use super::failure::Failure;
 use super::results::Results;
-use super::run_folder::RunFolder;
-use super::{images, output, report};
+use super::run_folder::{CHECKPOINT, RunFolder};
+use super::settings::Settings;
+use super::{interrupt, output, report};
+
+/// What a checkpoint says besides: the settings as JSON, and how often there is to be one.
+const SETTINGS: &str = "settings";
+const EVERY: &str = "checkpoint_every";
 
 /// Trains a network on images of classes
 #[derive(Debug, clap::Args)]
@@ -26,15 +28,19 @@ Trains a network on images of classes.
 Without --data, on handwritten digits that it draws itself. The run's folder then holds
 report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv (a line for
 each epoch), batches.csv (one for each training batch), settings.json, loss.svg, schedule.svg, and
-sample.png to try the model on. A run that fails leaves
-nothing behind.
+sample.png to try the model on. A run that fails leaves nothing behind, unless it has written a
+checkpoint: that, and its history, are there to go on from.
 
-The same command gives the same weights, bit for bit, with any number of threads.",
+The same command gives the same weights, bit for bit, with any number of threads; interrupted and resumed
+in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, and says how to go on; a
+second one ends it at once.",
     after_help = "\
 Examples:
   topedge train                                          draw digits and train on them
   topedge train --data mnist --lr 0.1                    MNIST: IDX files or folders of images
   topedge train --data mnist --labels 3,7 --net simple-cnn-2 --epochs 2 --lr 0.01 --batch-size 64
+  topedge train --epochs 100 --checkpoint-every 1epoch   safe from power cuts
+  topedge train --resume runs/1                          go on where it stood
 
 What DIR holds, either of:
   train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-..., t10k-labels-...
@@ -45,213 +51,131 @@ With --json, an object for each epoch and one at the end:
   {\"event\":\"done\",\"accuracy\":...,\"images_per_second\":...,\"weights_sha256\":\"...\",\"model\":\"PATH\",\"history\":\"PATH\"}"
 )]
 pub(crate) struct Args {
-    /// A folder with MNIST's IDX files, or with a tree of images [default: digits are drawn]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Only these classes, as in 3,7
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
-    labels: Option<Vec<String>>,
-    /// The network
-    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = net_parser())]
-    net: Net,
-    /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
-    /// The (highest) learning rate
-    #[arg(long, value_name = "X", default_value_t = 0.06, value_parser = learning_rate)]
-    lr: f64,
-    /// Images in a batch [default: 512, or all training images if they are fewer]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    batch_size: Option<u32>,
-    /// How the learning rate moves
-    #[arg(long, value_enum, default_value_t = Schedule::OneCycle)]
-    schedule: Schedule,
-    /// What changes the weights
-    #[arg(long, value_enum, default_value_t = Optimizer::Adam)]
-    optimizer: Optimizer,
-    /// The seed of all that is random: initial weights, the order of images, drawn digits
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    seed: u64,
+    #[command(flatten)]
+    choice: Choice,
     /// Threads to compute on [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// The run's folder; files of an earlier run there are replaced [default: runs/1, runs/2, ...]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write a checkpoint every N batches, as in 100, or epochs, as in 1epoch [default: at Ctrl-C]
+    #[arg(long, value_name = "N")]
+    checkpoint_every: Option<Every>,
+    /// Go on with the run in this folder, from its checkpoint and by its settings
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "labels", "net", "epochs", "lr", "batch_size", "schedule", "optimizer", "seed", "out",
+    ])]
+    resume: Option<PathBuf>,
     /// Print one JSON object a line, and nothing else
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Schedule {
-    /// Up to the highest rate in the first quarter, then down; momentum the other way round
-    OneCycle,
-    /// The same rate throughout
-    Flat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Optimizer {
-    /// Adam with fastai's settings
-    Adam,
-    /// Stochastic gradient descent with momentum 0.9
-    Sgd,
-}
-
-/// What a run was told and what it took: `settings.json`.
-#[derive(Serialize)]
-pub(crate) struct Settings<'a> {
-    version: &'static str,
-    data: Option<&'a Path>,
-    classes: &'a [String],
-    image_shape: [usize; 3],
-    training_images: usize,
-    validation_images: usize,
-    net: &'static str,
-    epochs: u32,
-    lr: f64,
-    pub(crate) batch_size: usize,
-    schedule: Schedule,
-    optimizer: Optimizer,
-    seed: u64,
-    threads: usize,
-    isa: &'static str,
-}
-
-/// The networks that have one output for each class.
-pub(crate) fn net_parser() -> impl TypedValueParser<Value = Net> {
-    parser_of(Net::ALL.into_iter().filter(|&net| net != Net::BrokenCnn))
-}
-
-/// All networks, also one that cannot be trained.
-pub(crate) fn any_net_parser() -> impl TypedValueParser<Value = Net> {
-    parser_of(Net::ALL.into_iter())
-}
-
-fn parser_of(nets: impl Iterator<Item = Net>) -> impl TypedValueParser<Value = Net> {
-    PossibleValuesParser::new(nets.map(Net::name)).try_map(|name| name.parse::<Net>())
-}
-
-pub(crate) fn learning_rate(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok();
-    number
-        // It is an `f32` that training takes, and that must not be 0.
-        .filter(|lr: &f64| *lr as f32 > 0.0 && *lr <= MAX_LR)
-        .ok_or_else(|| format!("expected a number above 0 and at most {MAX_LR}"))
+/// Takes so many threads, from here on.
+pub(crate) fn run_threads(threads: Option<u16>) -> Result<(), Failure> {
+    let Some(threads) = threads else { return Ok(()) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+    pool.build_global()
+        .map_err(|error| Failure::Failed(format!("cannot start {threads} threads: {error}")))
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
-        pool.build_global()
-            .map_err(|error| Failure::Failed(format!("cannot start {threads} threads: {error}")))?;
-    }
-    let splits = images::load(args.data.as_deref(), args.labels.as_deref(), args.seed)?;
-    let batch_size = images::batch_size(args.batch_size, 512, &splits)?;
-    let config = LoadersConfig { batch_size, seed: args.seed, ..Default::default() };
-    let loaders = DataLoaders::new(&splits, &config)?;
-    let info = ModelInfo {
-        net: args.net,
-        classes: splits.train.vocab().to_vec(),
-        image_shape: splits.train.image_shape(),
-        normalize: loaders.train.config().normalize.clone(),
-    };
-    let config = NetConfig { image_shape: info.image_shape, classes: info.classes.len() };
-    let network = args
-        .net
-        .build(&config, &mut Pcg64::seed_from_u64(args.seed))
-        .map_err(|error| Failure::Usage(format!("--net: {error}")))?;
-    if batch_size == 1 {
-        check_batch_of_one(args.net, &config)?;
-    }
-    let settings = settings(args, &splits, batch_size);
-    if !args.json {
-        introduce(&settings, parameter_count(&network))?;
-    }
-
-    let folder = RunFolder::create(args.out.as_deref())?;
-    let mut learner = Learner::new(loaders, network, CrossEntropy::default())
-        .metric(Accuracy::default())
-        .seed(args.seed)
-        .callback(ActivationStats::default().with_histograms())
-        .callback(CsvLogger::new(folder.history()))
-        .callback(Epochs::new(args.json, batch_size));
-    learner = match args.optimizer {
-        Optimizer::Adam => learner.optimizer(Adam::fastai()),
-        Optimizer::Sgd => {
-            let mut sgd = Sgd::default();
-            sgd.momentum = 0.9;
-            learner.optimizer(sgd)
+    run_threads(args.threads)?;
+    let mut every = args.checkpoint_every;
+    let (prepared, checkpoint) = match &args.resume {
+        None => (Prepared::new(&args.choice)?, None),
+        Some(run) => {
+            let (checkpoint, recorded, place) = read_checkpoint(run)?;
+            let prepared = Prepared::new(&recorded.choice(args.choice.data.as_deref(), &place)?)?;
+            recorded.check(&prepared.settings, &place)?;
+            every = every.or_else(|| checkpoint.metadata.get(EVERY)?.parse().ok());
+            (prepared, Some(checkpoint))
         }
     };
-    let epochs = args.epochs as usize;
-    match args.schedule {
-        Schedule::OneCycle => learner.fit_one_cycle(epochs, args.lr)?,
-        Schedule::Flat => learner.fit(epochs, args.lr)?,
+    if !args.json {
+        prepared.introduce()?;
     }
 
-    let report = report::page(&mut learner, &settings)?;
-    let results = Results::of(&learner, &info, &splits, &settings, report)?;
+    let stop = interrupt::stop_flag()?;
+    let folder = match &args.resume {
+        None => RunFolder::create(args.out.as_deref())?,
+        Some(run) => RunFolder::reopen(run)?,
+    };
+    let (learner, trained) = prepared.learner();
+    let settings = String::from_utf8_lossy(&trained.settings.to_json()?).into_owned();
+    let mut metadata: BTreeMap<_, _> = [(SETTINGS.to_string(), settings)].into();
+    metadata.extend(every.map(|every| (EVERY.to_string(), every.to_string())));
+    let mut learner = learner
+        .callback(CsvLogger::new(folder.history()))
+        .callback(Epochs::new(args.json, trained.settings.batch_size))
+        .checkpoints(Checkpoints { path: folder.checkpoint(), every, stop, metadata });
+    checkpoint.into_iter().for_each(|checkpoint| learner.resume(checkpoint));
+    match trained.settings.fit(&mut learner) {
+        Err(Error::Stopped { epoch, step, path }) => {
+            return Err(Failure::Stopped(format!(
+                "stopped in epoch {epoch}, after {step} batches, and saved; to go on:\n  {}",
+                to_go_on(path.parent().unwrap_or(Path::new(".")))
+            )));
+        }
+        outcome => outcome?,
+    }
+
+    let report = report::page(&mut learner, &trained.settings)?;
+    let results = Results::of(&learner, &trained, report)?;
     let path = folder.finish(&results.files)?;
     Ok(output::line(results.text(&path, args.json)?)?)
 }
 
-/// Refuses batches of one image where batch norm, in training, would have a single value to normalise.
-fn check_batch_of_one(net: Net, config: &NetConfig) -> Result<(), Failure> {
-    let mut network = net.build(config, &mut Pcg64::seed_from_u64(0))?;
-    let [channels, height, width] = config.image_shape;
-    let image = Tensor::zeros(&[1, channels, height, width]).map_err(topedge::nn::Error::from)?;
-    network.forward(&image, &mut Context::train(0)).map_err(|error| {
-        Failure::flag("--batch-size", 1, format!("at least 2 with --net {}: {error}", net.name()))
-    })?;
-    Ok(())
+/// The checkpoint of an unfinished run, its settings, and its file in words.
+fn read_checkpoint(run: &Path) -> Result<(Checkpoint, Settings, String), Failure> {
+    if !run.is_dir() {
+        return Err(Failure::flag("--resume", run.display(), "the folder of a run"));
+    }
+    let path = run.join(CHECKPOINT);
+    if !path.exists() {
+        let found = match run.join("model.safetensors").exists() {
+            true => "a run that has come to its end",
+            false => "none",
+        };
+        let expected = format!("a folder with a checkpoint, found {found}");
+        return Err(Failure::flag("--resume", run.display(), expected));
+    }
+    let place = path.display().to_string();
+    let checkpoint = Checkpoint::load(&path)?;
+    let settings = checkpoint.metadata.get(SETTINGS).map_or("", String::as_str);
+    let settings = Settings::from_json(settings.as_bytes(), &place)?;
+    Ok((checkpoint, settings, place))
 }
 
-impl Settings<'_> {
-    pub(crate) fn to_json(&self) -> Result<Vec<u8>, Failure> {
-        serde_json::to_vec_pretty(self)
-            .map_err(|error| Failure::Failed(format!("settings.json: {error}")))
+/// The command that goes on with the run in `folder`.
+fn to_go_on(folder: &Path) -> String {
+    let program = env::args().next().unwrap_or_else(|| "topedge".to_string());
+    let words = [&*program, "train", "--resume", &folder.display().to_string()].map(quoted);
+    let variables = ["TOPEDGE_ISA", "TOPEDGE_WINOGRAD"].into_iter();
+    let set = variables.filter_map(|name| Some(format!("{name}={}", env::var(name).ok()?)));
+    set.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if word.chars().all(plain) {
+        word.to_string()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
-fn settings<'a>(args: &'a Args, splits: &'a Splits, batch_size: usize) -> Settings<'a> {
-    Settings {
-        version: env!("CARGO_PKG_VERSION"),
-        data: args.data.as_deref(),
-        classes: splits.train.vocab(),
-        image_shape: splits.train.image_shape(),
-        training_images: splits.train.len(),
-        validation_images: splits.valid.len(),
-        net: args.net.name(),
-        epochs: args.epochs,
-        lr: args.lr,
-        batch_size,
-        schedule: args.schedule,
-        optimizer: args.optimizer,
-        seed: args.seed,
-        threads: rayon::current_num_threads(),
-        isa: Isa::current().name(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Says what is going to be trained, on what.
-fn introduce(settings: &Settings<'_>, parameters: usize) -> Result<(), Failure> {
-    let [channels, height, width] = settings.image_shape;
-    let source = match settings.data {
-        Some(dir) => dir.display().to_string(),
-        None => "drawn digits".to_string(),
-    };
-    output::line(format_args!(
-        "{source}: {} images to train on, {} to validate on, {channels}x{height}x{width}, {} classes",
-        settings.training_images,
-        settings.validation_images,
-        settings.classes.len(),
-    ))?;
-    Ok(output::line(format_args!(
-        "{}: {parameters} parameters, batches of {}, {} threads, {}\n",
-        settings.net, settings.batch_size, settings.threads, settings.isa,
-    ))?)
+    #[test]
+    fn commands_can_be_pasted() {
+        assert_eq!(quoted("runs/1"), "runs/1");
+        assert_eq!(quoted("my run"), "'my run'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert!(to_go_on(Path::new("a b")).ends_with(" train --resume 'a b'"));
+    }
 }

@@ -12,7 +12,7 @@ use crate::data::{write_mnist, write_tree};
 use crate::{files, succeed, topedge};
 
 /// Checks that the output is that of a failure with this exit code, whose one line has all of `words`.
-fn assert_fails(output: &Output, code: i32, words: &[&str]) {
+pub(crate) fn assert_fails(output: &Output, code: i32, words: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -23,7 +23,7 @@ fn assert_fails(output: &Output, code: i32, words: &[&str]) {
 }
 
 /// Checks that `topedge args` fails in `dir` and leaves nothing.
-fn refused(dir: &Path, args: &[&str], code: i32, words: &[&str]) {
+pub(crate) fn refused(dir: &Path, args: &[&str], code: i32, words: &[&str]) {
     let before = files(dir);
     assert_fails(&topedge(dir, args).output().unwrap(), code, words);
     assert_eq!(files(dir), before, "{args:?} leaves files");

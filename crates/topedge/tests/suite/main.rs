@@ -5,11 +5,15 @@ mod bench;
 mod chapter;
 mod compare;
 mod data;
+mod disks;
+mod kills;
 mod looks;
 mod mnist;
 mod predict;
 mod report;
+mod resume;
 mod train;
+mod unfinished;
 mod webdriver;
 
 use std::path::Path;

@@ -128,32 +128,3 @@ fn a_reader_that_goes_away_is_no_failure() {
     lines_of(child.wait_with_output().unwrap());
     assert!(dir.path().join("out/model.safetensors").is_file());
 }
-
-/// Ctrl-C: the epochs that are done stay in the history, and no file is half written.
-#[cfg(unix)]
-#[test]
-fn an_interrupted_run_leaves_its_history() {
-    use std::io::{BufRead, BufReader};
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
-    use std::thread::sleep;
-    use std::time::Duration;
-
-    for (name, signal) in [("INT", 2), ("TERM", 15)] {
-        let dir = tempdir().unwrap();
-        // Epochs of drawn digits are long enough for the signal to come between two writes.
-        let args = ["train", "--epochs", "1000", "--out", "out", "--json"];
-        let mut child = topedge(dir.path(), &args).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(json(&line)["epoch"], 0);
-        sleep(Duration::from_millis(30));
-        let kill = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
-        assert!(kill.unwrap().success());
-        assert_eq!(child.wait().unwrap().signal(), Some(signal));
-        assert_eq!(files(dir.path()), ["out/history.csv"]);
-        let history = std::fs::read_to_string(dir.path().join("out/history.csv")).unwrap();
-        assert!(history.starts_with("epoch,train_loss,valid_loss,accuracy,time\n0,"), "{history}");
-        assert!(history.ends_with('\n'), "{history}");
-    }
-}

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use topedge_data::write_whole;
 
 use crate::error::{Error, Result};
@@ -16,20 +16,20 @@ use crate::state_dict::{StateDict, StateTensor, StateValues};
 ///
 /// ```
 /// use rand::SeedableRng;
-/// use topedge_nn::{Checkpoint, Net, NetConfig, state_dict};
+/// use topedge_nn::{ModelFile, Net, NetConfig, state_dict};
 ///
 /// let mut rng = rand_pcg::Pcg64::seed_from_u64(42);
 /// let model = Net::SimpleCnn.build(&NetConfig::default(), &mut rng)?;
-/// let checkpoint = Checkpoint {
+/// let file = ModelFile {
 ///     state: state_dict(&model),
 ///     metadata: [("net".to_string(), Net::SimpleCnn.to_string())].into(),
 /// };
-/// let bytes = checkpoint.to_bytes()?;
-/// assert_eq!(Checkpoint::from_bytes(&bytes)?.metadata["net"], "simple-cnn");
+/// let bytes = file.to_bytes()?;
+/// assert_eq!(ModelFile::from_bytes(&bytes)?.metadata["net"], "simple-cnn");
 /// # Ok::<(), topedge_nn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Checkpoint {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelFile {
     /// Parameters and buffers.
     pub state: StateDict,
     /// Whatever else is to be known: the architecture, the classes.
@@ -44,15 +44,15 @@ struct TensorInfo<'a> {
     data_offsets: [usize; 2],
 }
 
-impl Checkpoint {
-    /// The contents of the file. Equal checkpoints give equal bytes.
+impl ModelFile {
+    /// The contents of the file. Equal ones give equal bytes.
     ///
     /// # Errors
     ///
     /// When a tensor has not as many values as its shape says, or is called `__metadata__`.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         // Not by the crate that reads it: there the metadata is a `HashMap`, so that equal
-        // checkpoints would make different files.
+        // ones would make different files.
         let mut header = BTreeMap::new();
         header.insert("__metadata__", json(&self.metadata)?);
         let mut data = vec![];
@@ -93,7 +93,7 @@ impl Checkpoint {
         tensors
     }
 
-    /// The checkpoint in the contents of a file.
+    /// What the contents of a file hold.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Checkpoint {
             let shape = view.shape().to_vec();
             Ok((name.to_string(), StateTensor { shape, values }))
         });
-        Ok(Checkpoint {
+        Ok(ModelFile {
             state: state.collect::<Result<_>>()?,
             metadata: header.metadata().iter().flatten().map(owned).collect(),
         })
@@ -163,7 +163,7 @@ fn numbers<T, const N: usize>(data: &[u8], from_le_bytes: fn([u8; N]) -> T) -> V
 mod tests {
     use super::*;
 
-    fn checkpoint() -> Checkpoint {
+    fn model_file() -> ModelFile {
         let tensor = |shape: &[usize], values| StateTensor { shape: shape.to_vec(), values };
         let weight = StateValues::F32(vec![1.0, -2.5, f32::MIN_POSITIVE, 3e30, 0.1, -0.0]);
         let entries = [
@@ -173,50 +173,50 @@ mod tests {
         ];
         let metadata = [("b", "\"quoted\"\n"), ("a", "ü"), ("c", "")];
         let metadata = metadata.map(|(k, v)| (k.to_string(), v.to_string()));
-        Checkpoint { state: entries.into_iter().collect(), metadata: metadata.into() }
+        ModelFile { state: entries.into_iter().collect(), metadata: metadata.into() }
     }
 
     #[test]
     fn round_trip() {
-        let saved = checkpoint();
-        let loaded = Checkpoint::from_bytes(&saved.to_bytes().unwrap()).unwrap();
+        let saved = model_file();
+        let loaded = ModelFile::from_bytes(&saved.to_bytes().unwrap()).unwrap();
         assert_eq!(loaded.metadata, saved.metadata);
         assert_eq!(loaded.state.len(), saved.state.len());
         for (name, tensor) in saved.state.iter() {
             assert_eq!(loaded.state.get(name), Some(tensor), "{name}");
         }
-        let empty = Checkpoint::default();
-        assert_eq!(Checkpoint::from_bytes(&empty.to_bytes().unwrap()).unwrap(), empty);
+        let empty = ModelFile::default();
+        assert_eq!(ModelFile::from_bytes(&empty.to_bytes().unwrap()).unwrap(), empty);
     }
 
     #[test]
     fn files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
-        checkpoint().save(&path).unwrap();
-        assert_eq!(Checkpoint::load(&path).unwrap().metadata["a"], "ü");
+        model_file().save(&path).unwrap();
+        assert_eq!(ModelFile::load(&path).unwrap().metadata["a"], "ü");
 
         fs::write(&path, b"not a model").unwrap();
-        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        let error = ModelFile::load(&path).unwrap_err().to_string();
         assert!(error.contains("model.safetensors: expected a whole"), "{error}");
-        let error = Checkpoint::load(&dir.path().join("none")).unwrap_err().to_string();
+        let error = ModelFile::load(&dir.path().join("none")).unwrap_err().to_string();
         assert!(error.contains("cannot read") && error.contains("none"), "{error}");
     }
 
     #[test]
     fn truncated_or_longer_is_refused_at_every_length() {
-        let bytes = checkpoint().to_bytes().unwrap();
+        let bytes = model_file().to_bytes().unwrap();
         for length in 0..bytes.len() {
-            assert!(Checkpoint::from_bytes(&bytes[..length]).is_err(), "{length}");
+            assert!(ModelFile::from_bytes(&bytes[..length]).is_err(), "{length}");
         }
-        assert!(Checkpoint::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+        assert!(ModelFile::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
     }
 
     #[test]
     fn lies_in_the_header_are_refused() {
         let file = |header: &str, data: &[u8]| {
             let length = (header.len() as u64).to_le_bytes();
-            Checkpoint::from_bytes(&[&length, header.as_bytes(), data].concat())
+            ModelFile::from_bytes(&[&length, header.as_bytes(), data].concat())
         };
         let tensor = |dtype, shape, end| {
             format!(r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{end}]}}}}"#)
@@ -233,7 +233,7 @@ mod tests {
         }
         let error = file(&tensor("F16", "[2]", 4), &[0; 4]).unwrap_err().to_string();
         assert!(error.contains("tensor x: expected type F32 or I64, found F16"), "{error}");
-        assert!(Checkpoint::from_bytes(&u64::MAX.to_le_bytes()).is_err());
+        assert!(ModelFile::from_bytes(&u64::MAX.to_le_bytes()).is_err());
     }
 
     #[test]
@@ -241,9 +241,8 @@ mod tests {
         for (name, shape) in [("x", vec![3]), ("__metadata__", vec![2])] {
             let values = StateValues::F32(vec![1.0, 2.0]);
             let state = [(name.to_string(), StateTensor { shape, values })];
-            let checkpoint =
-                Checkpoint { state: state.into_iter().collect(), ..Default::default() };
-            assert!(checkpoint.to_bytes().is_err(), "{name}");
+            let file = ModelFile { state: state.into_iter().collect(), ..Default::default() };
+            assert!(file.to_bytes().is_err(), "{name}");
         }
     }
 }
