@@ -15,7 +15,7 @@ mod im2col;
 mod matrix;
 mod packed;
 mod path;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod sweep;
 mod taps;
 mod weight;
