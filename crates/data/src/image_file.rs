@@ -41,43 +41,75 @@ pub(crate) enum Decoded {
 /// When the file is no readable PNG or JPEG image, or the shape has a dimension of 0 or channels
 /// other than 1 or 3.
 pub fn load_image(path: &Path, image_shape: [usize; 3]) -> Result<Vec<u8>> {
-    let [channels, height, width] = image_shape;
-    let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
-    let (Some(height), Some(width), 1 | 3) = (side(height), side(width), channels) else {
-        let expected = format!("[1 or 3, height, width], sides of 1 to {MAX_SIDE}");
-        return Err(DataError::setting("image shape", format!("{image_shape:?}"), expected));
-    };
-    let decoded = decode(path)?;
-    Ok(if channels == 1 {
-        let grey = decoded.into_grey();
-        match grey.dimensions() == (width, height) {
-            true => grey.into_raw(),
-            false => imageops::resize(&grey, width, height, FilterType::Triangle).into_raw(),
+    let shape = ImageShape::new(image_shape)?;
+    Ok(shape.fit(decode(path)?))
+}
+
+/// As [`load_image`], from the bytes of a file, which may be any bytes.
+///
+/// # Errors
+///
+/// As [`load_image`].
+pub fn parse_image(bytes: &[u8], image_shape: [usize; 3]) -> Result<Vec<u8>> {
+    let shape = ImageShape::new(image_shape)?;
+    Ok(shape.fit(decode_bytes(bytes, Path::new("image data"))?))
+}
+
+/// What an image is to become.
+struct ImageShape {
+    grey: bool,
+    height: u32,
+    width: u32,
+}
+
+impl ImageShape {
+    fn new(image_shape: [usize; 3]) -> Result<Self> {
+        let [channels, height, width] = image_shape;
+        let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
+        let (Some(height), Some(width), 1 | 3) = (side(height), side(width), channels) else {
+            let expected = format!("[1 or 3, height, width], sides of 1 to {MAX_SIDE}");
+            return Err(DataError::setting("image shape", format!("{image_shape:?}"), expected));
+        };
+        Ok(Self { grey: channels == 1, height, width })
+    }
+
+    fn fit(&self, decoded: Decoded) -> Vec<u8> {
+        let &Self { grey, height, width } = self;
+        if grey {
+            let grey = decoded.into_grey();
+            match grey.dimensions() == (width, height) {
+                true => grey.into_raw(),
+                false => imageops::resize(&grey, width, height, FilterType::Triangle).into_raw(),
+            }
+        } else {
+            let rgb = decoded.into_rgb();
+            planes(&match rgb.dimensions() == (width, height) {
+                true => rgb,
+                false => imageops::resize(&rgb, width, height, FilterType::Triangle),
+            })
         }
-    } else {
-        let rgb = decoded.into_rgb();
-        planes(&match rgb.dimensions() == (width, height) {
-            true => rgb,
-            false => imageops::resize(&rgb, width, height, FilterType::Triangle),
-        })
-    })
+    }
 }
 
 /// Reads and decodes one file, PNG or JPEG by its content.
 pub(crate) fn decode(path: &Path) -> Result<Decoded> {
-    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+    decode_bytes(&fs::read(path).map_err(DataError::io("read", path))?, path)
+}
+
+/// Decodes the bytes of a file; an error names `path`.
+fn decode_bytes(bytes: &[u8], path: &Path) -> Result<Decoded> {
     let unreadable = |error: &dyn std::fmt::Display| DataError::Image {
         path: path.to_owned(),
         reason: error.to_string().trim().replace('\n', " "),
     };
-    if let Some(chunk) = damaged_chunk(&bytes) {
+    if let Some(chunk) = damaged_chunk(bytes) {
         return Err(unreadable(&format!("its chunk {chunk} is damaged")));
     }
-    if is_cut_jpeg(&bytes) {
+    if is_cut_jpeg(bytes) {
         return Err(unreadable(&"it ends before its end marker"));
     }
     let reader = || {
-        let mut reader = ImageReader::new(Cursor::new(&bytes));
+        let mut reader = ImageReader::new(Cursor::new(bytes));
         let mut limits = Limits::default();
         limits.max_image_width = Some(MAX_SIDE);
         limits.max_image_height = Some(MAX_SIDE);

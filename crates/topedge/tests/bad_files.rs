@@ -6,7 +6,6 @@
 
 use std::io::{Cursor, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use peak_alloc::PeakAlloc;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use topedge::data::{Normalize, idx, load_image};
+use topedge::data::{Normalize, idx, parse_image};
 use topedge::nn::{Net, NetConfig};
 use topedge::{Model, ModelInfo};
 
@@ -31,23 +30,22 @@ type Answer = Result<Vec<u8>, String>;
 
 struct Format {
     name: &'static str,
-    read: fn(&[u8], &Path) -> Answer,
+    read: fn(&[u8]) -> Answer,
     /// Whether its checksums tell of any change, so that what is read is right.
     checked: bool,
     /// Bytes that a file of `len` bytes may take, besides a MiB.
     memory: fn(usize) -> usize,
 }
 
-fn read_idx(bytes: &[u8], _: &Path) -> Answer {
+fn read_idx(bytes: &[u8]) -> Answer {
     idx::parse(bytes).map(|array| array.data).map_err(|error| error.to_string())
 }
 
-fn read_image(bytes: &[u8], path: &Path) -> Answer {
-    std::fs::write(path, bytes).unwrap();
-    load_image(path, [3, 16, 16]).map_err(|error| error.to_string())
+fn read_image(bytes: &[u8]) -> Answer {
+    parse_image(bytes, [3, 16, 16]).map_err(|error| error.to_string())
 }
 
-fn read_model(bytes: &[u8], _: &Path) -> Answer {
+fn read_model(bytes: &[u8]) -> Answer {
     let mut model = Model::from_bytes(bytes).map_err(|error| error.to_string())?;
     let pixels = vec![9; model.info.image_shape.iter().product()];
     let prediction = model.predict(&pixels).map_err(|error| error.to_string())?;
@@ -67,13 +65,13 @@ const MODEL: Format =
 
 impl Format {
     /// Reads `bytes`, which are damaged where `damage` says.
-    fn try_read(&self, bytes: &[u8], path: &Path, damage: &str) -> Answer {
+    fn try_read(&self, bytes: &[u8], damage: &str) -> Answer {
         // What else runs on the machine may take a second of its own, but not each time.
         for _ in 0..3 {
             let before = MEMORY.current_usage();
             MEMORY.reset_peak_usage();
             let start = Instant::now();
-            let answer = catch_unwind(AssertUnwindSafe(|| (self.read)(bytes, path)));
+            let answer = catch_unwind(AssertUnwindSafe(|| (self.read)(bytes)));
             let (time, name) = (start.elapsed(), self.name);
             let Ok(answer) = answer else { panic!("{name}, {damage}: panicked") };
             let memory = MEMORY.peak_usage().saturating_sub(before);
@@ -92,13 +90,11 @@ impl Format {
     /// Reads the whole file, and all that a damage makes of it.
     fn check(&self, bytes: &[u8], damages: impl Iterator<Item = Damage>) {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        let whole = self.try_read(bytes, &path, "whole").unwrap();
+        let whole = self.try_read(bytes, "whole").unwrap();
         let mut read = 0;
         for damage in damages {
             let damaged = damage.of(bytes);
-            let answer = self.try_read(&damaged, &path, &format!("{damage:?}"));
+            let answer = self.try_read(&damaged, &format!("{damage:?}"));
             read += usize::from(answer.is_ok());
             let must_fail = matches!(damage, Damage::Cut(_));
             let right =
@@ -260,8 +256,7 @@ fn palette_png() -> Vec<u8> {
 /// What `bytes` are refused with.
 fn refused(format: &Format, bytes: &[u8]) -> String {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = tempfile::tempdir().unwrap();
-    format.try_read(bytes, &dir.path().join("bomb"), "a bomb").unwrap_err()
+    format.try_read(bytes, "a bomb").unwrap_err()
 }
 
 /// Small files that say that they are large, and some that are when they are unpacked.
