@@ -40,8 +40,8 @@ pub struct IdxArray {
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is no IDX file of bytes, or holds more or fewer elements than its
-/// header says.
+/// When the file cannot be read, is no IDX file of bytes, holds more or fewer elements than its header
+/// says, or more than 2^31; of a compressed file more than 64 Mi and a hundred times its own size.
 pub fn read_idx(path: &Path) -> Result<IdxArray> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
     let size = file.metadata().map_err(DataError::io("read", path))?.len();

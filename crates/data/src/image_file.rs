@@ -38,8 +38,9 @@ pub(crate) enum Decoded {
 ///
 /// # Errors
 ///
-/// When the file is no readable PNG or JPEG image, or the shape has a dimension of 0 or channels
-/// other than 1 or 3.
+/// When the file is no readable PNG or JPEG image, is damaged where that shows, or unpacks to more than
+/// 16 Mi pixels and a hundred times its own size; or the shape has a dimension of 0 or channels other
+/// than 1 or 3.
 pub fn load_image(path: &Path, image_shape: [usize; 3]) -> Result<Vec<u8>> {
     let shape = ImageShape::new(image_shape)?;
     Ok(shape.fit(decode(path)?))
