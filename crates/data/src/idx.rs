@@ -19,6 +19,11 @@ use crate::load::Progress;
 /// compressed file can claim.
 const MAX_LEN: usize = 1 << 31;
 
+/// The most elements of a compressed file that are read anyway, and how many more there may be for each
+/// of its bytes: images do not shrink to a hundredth, and what does may be a bomb.
+const MAX_UNPACKED: usize = 64 << 20;
+const UNPACKED_OF_A_BYTE: usize = 100;
+
 /// A header of more dimensions than this is refused.
 const MAX_RANK: usize = 8;
 
@@ -35,11 +40,12 @@ pub struct IdxArray {
 ///
 /// # Errors
 ///
-/// When the file cannot be read, is no IDX file of bytes, or holds more or fewer elements than its
-/// header says.
+/// When the file cannot be read, is no IDX file of bytes, holds more or fewer elements than its header
+/// says, or more than 2^31; of a compressed file more than 64 Mi and a hundred times its own size.
 pub fn read_idx(path: &Path) -> Result<IdxArray> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
-    read(BufReader::new(file)).map_err(|fault| fault.in_file(path))
+    let size = file.metadata().map_err(DataError::io("read", path))?.len();
+    read(BufReader::new(file), size).map_err(|fault| fault.in_file(path))
 }
 
 /// Reads an IDX array from the bytes of a file, plain or gzip.
@@ -57,7 +63,7 @@ pub fn read_idx(path: &Path) -> Result<IdxArray> {
 ///
 /// As [`read_idx`].
 pub fn parse(bytes: &[u8]) -> Result<IdxArray> {
-    read(bytes).map_err(|fault| fault.in_file(Path::new("IDX data")))
+    read(bytes, bytes.len() as u64).map_err(|fault| fault.in_file(Path::new("IDX data")))
 }
 
 /// Writes an IDX file of bytes, plain; whole or, if that fails, not at all.
@@ -110,22 +116,26 @@ impl Fault {
     }
 }
 
-fn read(mut reader: impl Read) -> std::result::Result<IdxArray, Fault> {
+/// Reads a file of `size` bytes.
+fn read(mut reader: impl Read, size: u64) -> std::result::Result<IdxArray, Fault> {
     // The first two bytes tell gzip (1f 8b) from IDX (00 00).
     let mut start = Vec::with_capacity(2);
     reader.by_ref().take(2).read_to_end(&mut start).map_err(Fault::Io)?;
     let gzip = start == [0x1f, 0x8b];
     let whole = io::Cursor::new(start).chain(reader);
     if !gzip {
-        return read_plain(whole);
+        return read_plain(whole, MAX_LEN);
     }
-    read_plain(MultiGzDecoder::new(whole)).map_err(|fault| match fault {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let limit = size.saturating_mul(UNPACKED_OF_A_BYTE).clamp(MAX_UNPACKED, MAX_LEN);
+    read_plain(MultiGzDecoder::new(whole), limit).map_err(|fault| match fault {
         Fault::Io(error) => Fault::content("gzip stream", "a whole and valid one", error),
         fault => fault,
     })
 }
 
-fn read_plain(mut reader: impl Read) -> std::result::Result<IdxArray, Fault> {
+/// Reads an array of at most `most` elements.
+fn read_plain(mut reader: impl Read, most: usize) -> std::result::Result<IdxArray, Fault> {
     let mut read = |limit: usize| {
         let mut bytes = Vec::new();
         let limit = limit as u64;
@@ -157,8 +167,8 @@ fn read_plain(mut reader: impl Read) -> std::result::Result<IdxArray, Fault> {
     }
     let (dims, _) = dims.as_chunks::<4>();
     let shape: Vec<usize> = dims.iter().map(|&d| u32::from_be_bytes(d) as usize).collect();
-    let Some(len) = product(&shape).filter(|&len| len <= MAX_LEN) else {
-        let expected = format!("at most {MAX_LEN} elements");
+    let Some(len) = product(&shape).filter(|&len| len <= most) else {
+        let expected = format!("at most {most} elements");
         return Err(Fault::content("dimensions", expected, format!("{shape:?}")));
     };
     // The header is not trusted for an allocation: memory grows with what is really there, and one

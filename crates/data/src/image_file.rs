@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
+use flate2::Crc;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, ImageReader, Limits, RgbImage};
 
@@ -13,6 +14,13 @@ use crate::error::{DataError, Result};
 /// [`MAX_DECODED`] bytes: a small file can claim to be a huge image.
 const MAX_SIDE: u32 = 1 << 14;
 const MAX_DECODED: u64 = 256 << 20;
+/// Pixels of a byte of a file at most, so that a header alone makes nobody allocate: a PNG of one bit
+/// a pixel, which deflate packs 1032 to 1. A JPEG holds fewer.
+const PIXELS_OF_A_BYTE: u64 = 8 * 1032;
+/// Larger images than this must have a byte for each hundred pixels: what shrinks more is no photograph,
+/// and may be a bomb.
+const LARGE: u64 = 1 << 24;
+const LARGE_PIXELS_OF_A_BYTE: u64 = 100;
 
 /// A decoded image: grey or RGB, 8 bits, without alpha.
 pub(crate) enum Decoded {
@@ -30,46 +38,94 @@ pub(crate) enum Decoded {
 ///
 /// # Errors
 ///
-/// When the file is no readable PNG or JPEG image, or the shape has a dimension of 0 or channels
-/// other than 1 or 3.
+/// When the file is no readable PNG or JPEG image, is damaged where that shows, or unpacks to more than
+/// 16 Mi pixels and a hundred times its own size; or the shape has a dimension of 0 or channels other
+/// than 1 or 3.
 pub fn load_image(path: &Path, image_shape: [usize; 3]) -> Result<Vec<u8>> {
-    let [channels, height, width] = image_shape;
-    let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
-    let (Some(height), Some(width), 1 | 3) = (side(height), side(width), channels) else {
-        let expected = format!("[1 or 3, height, width], sides of 1 to {MAX_SIDE}");
-        return Err(DataError::setting("image shape", format!("{image_shape:?}"), expected));
-    };
-    let decoded = decode(path)?;
-    Ok(if channels == 1 {
-        let grey = decoded.into_grey();
-        match grey.dimensions() == (width, height) {
-            true => grey.into_raw(),
-            false => imageops::resize(&grey, width, height, FilterType::Triangle).into_raw(),
+    let shape = ImageShape::new(image_shape)?;
+    Ok(shape.fit(decode(path)?))
+}
+
+/// As [`load_image`], from the bytes of a file, which may be any bytes.
+///
+/// # Errors
+///
+/// As [`load_image`].
+pub fn parse_image(bytes: &[u8], image_shape: [usize; 3]) -> Result<Vec<u8>> {
+    let shape = ImageShape::new(image_shape)?;
+    Ok(shape.fit(decode_bytes(bytes, Path::new("image data"))?))
+}
+
+/// What an image is to become.
+struct ImageShape {
+    grey: bool,
+    height: u32,
+    width: u32,
+}
+
+impl ImageShape {
+    fn new(image_shape: [usize; 3]) -> Result<Self> {
+        let [channels, height, width] = image_shape;
+        let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
+        let (Some(height), Some(width), 1 | 3) = (side(height), side(width), channels) else {
+            let expected = format!("[1 or 3, height, width], sides of 1 to {MAX_SIDE}");
+            return Err(DataError::setting("image shape", format!("{image_shape:?}"), expected));
+        };
+        Ok(Self { grey: channels == 1, height, width })
+    }
+
+    fn fit(&self, decoded: Decoded) -> Vec<u8> {
+        let &Self { grey, height, width } = self;
+        if grey {
+            let grey = decoded.into_grey();
+            match grey.dimensions() == (width, height) {
+                true => grey.into_raw(),
+                false => imageops::resize(&grey, width, height, FilterType::Triangle).into_raw(),
+            }
+        } else {
+            let rgb = decoded.into_rgb();
+            planes(&match rgb.dimensions() == (width, height) {
+                true => rgb,
+                false => imageops::resize(&rgb, width, height, FilterType::Triangle),
+            })
         }
-    } else {
-        let rgb = decoded.into_rgb();
-        planes(&match rgb.dimensions() == (width, height) {
-            true => rgb,
-            false => imageops::resize(&rgb, width, height, FilterType::Triangle),
-        })
-    })
+    }
 }
 
 /// Reads and decodes one file, PNG or JPEG by its content.
 pub(crate) fn decode(path: &Path) -> Result<Decoded> {
-    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+    decode_bytes(&fs::read(path).map_err(DataError::io("read", path))?, path)
+}
+
+/// Decodes the bytes of a file; an error names `path`.
+fn decode_bytes(bytes: &[u8], path: &Path) -> Result<Decoded> {
     let unreadable = |error: &dyn std::fmt::Display| DataError::Image {
         path: path.to_owned(),
         reason: error.to_string().trim().replace('\n', " "),
     };
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED);
-    reader.limits(limits);
-    let reader = reader.with_guessed_format().map_err(|e| unreadable(&e))?;
-    Ok(match reader.decode().map_err(|e| unreadable(&e))? {
+    if let Some(chunk) = damaged_chunk(bytes) {
+        return Err(unreadable(&format!("its chunk {chunk} is damaged")));
+    }
+    if is_cut_jpeg(bytes) {
+        return Err(unreadable(&"it ends before its end marker"));
+    }
+    let reader = || {
+        let mut reader = ImageReader::new(Cursor::new(bytes));
+        let mut limits = Limits::default();
+        limits.max_image_width = Some(MAX_SIDE);
+        limits.max_image_height = Some(MAX_SIDE);
+        limits.max_alloc = Some(MAX_DECODED);
+        reader.limits(limits);
+        reader.with_guessed_format().map_err(|e| unreadable(&e))
+    };
+    let (width, height) = reader()?.into_dimensions().map_err(|e| unreadable(&e))?;
+    let (pixels, size) = (u64::from(width) * u64::from(height), bytes.len() as u64);
+    if pixels > PIXELS_OF_A_BYTE * size
+        || (pixels > LARGE && pixels > LARGE_PIXELS_OF_A_BYTE * size)
+    {
+        return Err(unreadable(&format!("{width}x{height} pixels are too many for {size} bytes")));
+    }
+    Ok(match reader()?.decode().map_err(|e| unreadable(&e))? {
         DynamicImage::ImageLuma8(grey) => Decoded::Grey(grey),
         image @ DynamicImage::ImageLuma16(_) => Decoded::Grey(image.into_luma8()),
         image @ (DynamicImage::ImageLumaA8(_) | DynamicImage::ImageLumaA16(_)) => {
@@ -90,6 +146,54 @@ pub(crate) fn decode(path: &Path) -> Result<Decoded> {
         }
         image => Decoded::Rgb(image.into_rgb8()),
     })
+}
+
+/// The name of a chunk of a PNG whose checksum is wrong. The decoder passes over chunks that are not
+/// vital, such as the one that makes colours transparent, and would read another image.
+fn damaged_chunk(bytes: &[u8]) -> Option<String> {
+    let mut rest = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
+    // The length of the data; the name and the data, which are checked; the checksum.
+    while let Some((&length, after)) = rest.split_first_chunk::<4>() {
+        let (checked, after) = after.split_at_checked(u32::from_be_bytes(length) as usize + 4)?;
+        let (checksum, after) = after.split_first_chunk::<4>()?;
+        let mut crc = Crc::new();
+        crc.update(checked);
+        if crc.sum() != u32::from_be_bytes(*checksum) {
+            return Some(checked[..4].escape_ascii().to_string());
+        }
+        rest = after;
+    }
+    None
+}
+
+/// Whether this is a JPEG without an end: the decoder would fill what is missing with something.
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    const END: u8 = 0xD9;
+    let Some(mut rest) = bytes.strip_prefix(b"\xFF\xD8") else {
+        return false;
+    };
+    loop {
+        // A marker is 0xFF and a kind, but in the numbers of a scan, where 0 and restarts are none.
+        let Some(at) = rest
+            .windows(2)
+            .position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0 | 0x01 | 0xD0..=0xD7 | 0xFF))
+        else {
+            return true;
+        };
+        let kind = rest[at + 1];
+        rest = &rest[at + 2..];
+        if kind == END {
+            return false;
+        }
+        // Every other one has a segment, as long as its first two bytes say.
+        let length = rest
+            .first_chunk()
+            .map_or(usize::MAX, |&length| usize::from(u16::from_be_bytes(length)));
+        match rest.get(length..) {
+            Some(after) => rest = after,
+            None => return true,
+        }
+    }
 }
 
 impl Decoded {

@@ -65,7 +65,9 @@ pub fn distribution(values: &[f32], histogram: bool) -> Distribution {
     let n = values.len() as f64;
     let sum: f64 = parts.iter().map(|part| part.sum).sum();
     let squares: f64 = parts.iter().map(|part| part.squares).sum();
-    let variance = (squares - sum * sum / n).max(0.0) / (n - 1.0);
+    let squares = squares - sum * sum / n;
+    // Rounding may leave less than 0. NaN stays NaN.
+    let variance = if squares < 0.0 { 0.0 } else { squares } / (n - 1.0);
     let near_zero: usize = parts.iter().map(|part| part.near_zero).sum();
     Distribution {
         mean: f64::from(shift) + sum / n,

@@ -119,6 +119,16 @@ fn any_size_may_be_zero() {
     }
 }
 
+/// Windows that see nothing but padding, of so many channels that a dilated tap is far into a row.
+#[test]
+fn images_without_rows_inside_padding() {
+    let config = Conv2dConfig { dilation: [1, 3], ..config(1, 3) };
+    for format in FORMATS {
+        let (input, weight, formats) = ([2, 40, 0, 6], [20, 40, 3, 3], [format; 2]);
+        check::<f32>(&Case { input, weight, config, formats, bias: true });
+    }
+}
+
 #[test]
 fn the_layers_of_the_small_nets() {
     for (input, weight, padding) in [

@@ -103,7 +103,7 @@ macro_rules! bomb_events {
             fn layer_observer(&mut self) -> Option<Observer<'_>> {
                 let at = self.at;
                 let observer = move |_: &mut Observed<'_>| assert!(at != "layer_observer", "bad news");
-                Some(Box::new(observer))
+                Some(Observer::all(observer))
             }
             $(fn $event(&mut self, state: &mut State) -> Flow {
                 self.event(stringify!($event), state)

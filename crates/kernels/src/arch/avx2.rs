@@ -247,6 +247,16 @@ impl Vector for F32x8 {
     fn normal_cdf(self) -> Self {
         math::normal_cdf(self)
     }
+
+    #[inline(always)]
+    fn silu(self) -> Self {
+        math::silu(self)
+    }
+
+    #[inline(always)]
+    fn gelu(self) -> Self {
+        math::gelu(self)
+    }
 }
 
 microkernel! {

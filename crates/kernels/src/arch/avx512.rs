@@ -253,6 +253,16 @@ impl Vector for F32x16 {
     fn normal_cdf(self) -> Self {
         math::normal_cdf(self)
     }
+
+    #[inline(always)]
+    fn silu(self) -> Self {
+        math::silu(self)
+    }
+
+    #[inline(always)]
+    fn gelu(self) -> Self {
+        math::gelu(self)
+    }
 }
 
 microkernel! {

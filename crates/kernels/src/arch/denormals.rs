@@ -112,4 +112,25 @@ mod tests {
         assert!(caught.is_err());
         assert_eq!(control::read(), before);
     }
+    /// A kernel that panics while denormals are flushed.
+    struct Panicking;
+
+    impl crate::arch::Kernel<f32> for Panicking {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<V: crate::arch::Microkernel<Elem = f32>>(self) {
+            assert_ne!(control::read() & control::FLUSH, 0);
+            panic!("inside a kernel");
+        }
+    }
+
+    #[test]
+    fn restores_after_a_panic_in_a_kernel() {
+        for isa in crate::arch::Isa::available() {
+            let before = control::read();
+            assert!(std::panic::catch_unwind(|| isa.run_f32(Panicking)).is_err());
+            assert_eq!(control::read(), before, "{}", isa.name());
+        }
+    }
 }

@@ -145,6 +145,16 @@ impl Vector for f32x8 {
     fn normal_cdf(self) -> Self {
         math::normal_cdf(self)
     }
+
+    #[inline(always)]
+    fn silu(self) -> Self {
+        math::silu(self)
+    }
+
+    #[inline(always)]
+    fn gelu(self) -> Self {
+        math::gelu(self)
+    }
 }
 
 microkernel! {

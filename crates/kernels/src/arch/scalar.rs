@@ -131,6 +131,19 @@ impl Vector for f64 {
     fn normal_cdf(self) -> Self {
         0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2)
     }
+
+    #[inline(always)]
+    fn silu(self) -> Self {
+        // Below this the sigmoid is 0, and infinity times zero no number. NaN stays NaN.
+        let x = if self < -800.0 { -800.0 } else { self };
+        x * x.sigmoid()
+    }
+
+    #[inline(always)]
+    fn gelu(self) -> Self {
+        let x = if self < -40.0 { -40.0 } else { self };
+        x * x.normal_cdf()
+    }
 }
 
 microkernel! {

@@ -170,6 +170,10 @@ pub(crate) trait Vector: Copy {
     fn sigmoid(self) -> Self;
     /// The distribution function of the standard normal, (1 + erf(self / sqrt 2)) / 2.
     fn normal_cdf(self) -> Self;
+    /// self * sigmoid(self); 0 for minus infinity.
+    fn silu(self) -> Self;
+    /// self * normal_cdf(self); 0 for minus infinity.
+    fn gelu(self) -> Self;
 
     /// The first `LANES` elements of `s`.
     #[inline(always)]

@@ -15,6 +15,8 @@ mod im2col;
 mod matrix;
 mod packed;
 mod path;
+#[cfg(all(test, unix))]
+mod sweep;
 mod taps;
 mod weight;
 mod winograd;

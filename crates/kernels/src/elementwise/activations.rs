@@ -129,11 +129,7 @@ const NORMAL_LIMIT: f64 = 40.0;
 /// As is the logistic one below minus this.
 const LOGISTIC_LIMIT: f64 = 800.0;
 
-lanes!(Gelu, 1 -> 1, cost 8, |[x], _| {
-    let low = splat::<V>(-NORMAL_LIMIT);
-    let x = V::select(x.lt(low), low, x);
-    [x.mul(x.normal_cdf())]
-});
+lanes!(Gelu, 1 -> 1, cost 8, |[x], _| [x.gelu()]);
 
 /// `y = x * (1 + erf(x / sqrt 2)) / 2`: the exact GELU, PyTorch's default (Hendrycks and Gimpel,
 /// 2016). Accurate in the negative tail too.
@@ -161,11 +157,7 @@ pub fn gelu_backward<T: Element>(x: &[T], dy: &[T], dx: &mut [T]) -> Result<()> 
     each("gelu_backward", GeluBackward, [("x", x), ("dy", dy)], [("dx", dx)])
 }
 
-lanes!(Silu, 1 -> 1, cost 4, |[x], _| {
-    let low = splat::<V>(-LOGISTIC_LIMIT);
-    let x = V::select(x.lt(low), low, x);
-    [x.mul(x.sigmoid())]
-});
+lanes!(Silu, 1 -> 1, cost 4, |[x], _| [x.silu()]);
 
 /// `y = x * sigmoid(x)`, also called swish.
 ///

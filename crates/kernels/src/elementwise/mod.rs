@@ -1,7 +1,8 @@
 //! Functions of each element on its own, on contiguous slices of equal length; and copies between
 //! strided and contiguous ones.
 //!
-//! NaN comes out wherever NaN goes in. Results below the smallest normal number are flushed to 0.
+//! NaN comes out wherever NaN goes in; but of the gradients of [`relu`] and [`leaky_relu`], where it is in
+//! the gradient that goes in. Numbers and results below the smallest normal number are 0.
 
 mod activations;
 mod arithmetic;

@@ -211,6 +211,10 @@ impl<T: Element> Work<'_, T> {
         let to = SharedMut::new(sums.as_mut_ptr());
         let places = band.images.len() * band.out_rows.len() * cut.out_width;
         let in_rows = self.in_rows(band);
+        if in_rows.is_empty() {
+            // The whole band is in the padding, and there may be no packed image at all.
+            return;
+        }
         let jobs = kernel_height * pieces * column_panels * row_jobs;
         parallel::for_each(jobs, sums.len() * places, |job| {
             let (row, rest) = (job % row_jobs * JOB_PANELS * mr, job / row_jobs);

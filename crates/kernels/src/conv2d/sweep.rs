@@ -1,0 +1,324 @@
+//! A sweep over random shapes: forward and both gradients, on every instruction set, in every memory
+//! format, as chosen and by each path that can run the shape, against the naive loops.
+//!
+//! Data are small whole numbers: every sum is exact, so results must be equal to the last bit. Of
+//! Winograd's method, whose constants round, the error must be within the bound that `tests/winograd.rs`
+//! states.
+//!
+//! Every buffer touches a page that may not be touched: of even shapes the one behind it, of odd ones
+//! the one before.
+//!
+//! Shape `i` is made from `SEED` and `i` alone. The long sweep, of 20,000 shapes:
+//! `cargo test -p topedge-kernels --lib -- --ignored --nocapture sweep`.
+
+#[path = "../../tests/common/guard.rs"]
+mod guard;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::guard::{Guarded, Side};
+use super::taps::{self, TapConv};
+use super::{Conv2dConfig, Geometry, channels_last, direct, packed, weight, winograd};
+use crate::arch::Isa;
+use crate::element::Element;
+use crate::reference::conv2d as naive;
+use crate::settings::Winograd;
+use crate::view::{TensorMut, TensorRef};
+
+const SEED: u64 = 20_261_125;
+
+/// Products of a shape at most: the naive loops take a nanosecond or two for each.
+const PRODUCTS: usize = 200_000;
+
+/// The error of Winograd's method, relative to the terms of a sum if each were the largest.
+const WINOGRAD_BOUND: [f64; 2] = [1e-6, 2e-15];
+
+/// Steele, Lea and Flood's SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number from `low` to `high`.
+    fn within(&mut self, low: usize, high: usize) -> usize {
+        low + (self.next() % (high - low + 1) as u64) as usize
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.next().is_multiple_of(n)
+    }
+
+    /// Whole numbers from -4 to 3.
+    fn integers<T: Element>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| T::from_f64((self.next() % 8) as f64 - 4.0)).collect()
+    }
+
+    /// Strides of NCHW, channels-last or batch-last, by `format`, sometimes with gaps or the axes in
+    /// any order; and how many elements they need.
+    fn layout(&mut self, shape: [usize; 4], format: usize) -> ([usize; 4], usize) {
+        let mut order = [[0, 1, 2, 3], [0, 2, 3, 1], [1, 2, 3, 0]][format];
+        if self.one_in(12) {
+            for i in (1..4).rev() {
+                order.swap(i, self.within(0, i));
+            }
+        }
+        let gaps = self.one_in(3);
+        let mut strides = [0; 4];
+        let mut next = if self.one_in(16) { 2 } else { 1 };
+        for axis in order.into_iter().rev() {
+            strides[axis] = next;
+            next = next * shape[axis].max(1) + if gaps { self.within(0, 3) } else { 0 };
+        }
+        let last: usize = strides.iter().zip(shape).map(|(s, size)| s * size.max(1) - s).sum();
+        (strides, if shape.contains(&0) { 0 } else { last + 1 })
+    }
+}
+
+#[derive(Debug)]
+struct Case {
+    index: usize,
+    input: [usize; 4],
+    weight: [usize; 4],
+    config: Conv2dConfig,
+    /// Of the input, the weight and the output: strides, and how many elements they need.
+    layouts: [([usize; 4], usize); 3],
+    bias: bool,
+}
+
+impl Case {
+    /// The `index`th case, whose sizes fit together.
+    fn new(index: usize) -> (Self, Random) {
+        let mut random = Random(SEED ^ (index as u64).wrapping_mul(0xA076_1D64_78BD_642F));
+        loop {
+            let r = &mut random;
+            // A third are of the kind that Winograd's method takes.
+            let plain = r.one_in(3);
+            let axis = |r: &mut Random| {
+                let kernel = if plain { 3 } else { r.within(1, 5) };
+                let stride = if plain { 1 } else { r.within(1, 4) };
+                let dilation = if plain { 1 } else { r.within(1, 3) };
+                [r.within(0, 16), kernel, stride, r.within(0, 6), dilation]
+            };
+            let (height, width) = (axis(r), axis(r));
+            let (groups, many) = (if r.one_in(3) { r.within(2, 4) } else { 1 }, r.one_in(4));
+            let most = if many { 80 } else { 12 };
+            let (inputs, outputs) = (r.within(0, most).max(1), r.within(0, most).max(1));
+            let zero = |r: &mut Random, size: usize| if r.one_in(100) { 0 } else { size };
+            let batch = if r.one_in(2) { r.within(1, 6) } else { r.within(7, 80) };
+            let (batch, inputs, outputs) = (zero(r, batch), zero(r, inputs), zero(r, outputs));
+            let input = [batch, groups * inputs, height[0], width[0]];
+            let weight = [groups * outputs, inputs, height[1], width[1]];
+            let config = Conv2dConfig {
+                stride: [height[2], width[2]],
+                padding: [height[3], width[3]],
+                dilation: [height[4], width[4]],
+                groups,
+            };
+            let Ok(geometry) = Geometry::new("sweep", input, weight, &config) else { continue };
+            let output = geometry.output();
+            let products = output.iter().product::<usize>() * inputs * geometry.taps();
+            if products > PRODUCTS {
+                continue;
+            }
+            // Paths for one format want it on both sides.
+            let format = r.within(0, 2);
+            let other = if r.one_in(3) { r.within(0, 2) } else { format };
+            let weights = if r.one_in(3) { format } else { 0 };
+            let layouts =
+                [r.layout(input, format), r.layout(weight, weights), r.layout(output, other)];
+            let bias = r.one_in(2);
+            return (Self { index, input, weight, config, layouts, bias }, random);
+        }
+    }
+}
+
+/// A sum over taps by one path, or `false` if that cannot run it.
+type TapsPath<T> = fn(Isa, &TapConv<'_, T>) -> bool;
+/// The same for the gradient of the weight.
+type WeightPath<T> =
+    fn(Isa, &Geometry, &TensorRef<'_, T>, &TensorRef<'_, T>, &mut TensorMut<'_, T>) -> bool;
+
+macro_rules! path {
+    ($path:ident) => {
+        |isa, conv| {
+            let can = $path::can_run(conv);
+            if can {
+                // SAFETY: `conv` is of views, by the geometry that they were checked against.
+                unsafe { $path::run(isa, conv) }
+            }
+            can
+        }
+    };
+}
+
+fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 5] {
+    [
+        ("chosen", |isa, conv| {
+            // SAFETY: `conv` is of views, by the geometry that they were checked against.
+            unsafe { T::taps(isa, Winograd::Off, conv) };
+            true
+        }),
+        ("direct", path!(direct)),
+        ("channels-last", path!(channels_last)),
+        ("packed", |isa, conv| {
+            // SAFETY: as above.
+            unsafe { packed::run(isa, conv) };
+            true
+        }),
+        ("winograd", path!(winograd)),
+    ]
+}
+
+fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 5] {
+    [
+        ("weight, chosen", |isa, geometry, x, dy, dw| {
+            T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
+            true
+        }),
+        ("weight, direct", |isa, geometry, x, dy, dw| {
+            let can = weight::direct::can_run(x, dy);
+            if can {
+                weight::direct::run(isa, geometry, x, dy, dw);
+            }
+            can
+        }),
+        ("weight, channels-last", |isa, geometry, x, dy, dw| {
+            let can = weight::channels_last::can_run(geometry, x, dy);
+            if can {
+                weight::channels_last::run(isa, geometry, x, dy, dw);
+            }
+            can
+        }),
+        ("weight, packed", |isa, geometry, x, dy, dw| {
+            weight::packed::run(isa, geometry, x, dy, dw);
+            true
+        }),
+        ("weight, winograd", |isa, geometry, x, dy, dw| {
+            let can = weight::winograd::can_run(geometry);
+            if can {
+                weight::winograd::run(isa, geometry, x, dy, dw);
+            }
+            can
+        }),
+    ]
+}
+
+/// How often each path ran.
+type Runs = BTreeMap<&'static str, usize>;
+
+fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
+    let (case, mut random) = Case::new(index);
+    let Case { input, weight, config, layouts: [(xs, x_len), (ws, w_len), (ys, y_len)], .. } = case;
+    let geometry = Geometry::new("sweep", input, weight, &config).expect("checked before");
+    let output = geometry.output();
+    let side = if index.is_multiple_of(2) { Side::After } else { Side::Before };
+    let mut numbers = |len| Guarded::new(&random.integers::<T>(len), side);
+    let (x, w, dy) = (numbers(x_len), numbers(w_len), numbers(y_len));
+    let (dx, dw, y) = (numbers(x_len), numbers(w_len), numbers(y_len));
+    let bias = case.bias.then(|| numbers(weight[0]));
+    let copy = |values: &[T]| Guarded::new(values, side);
+    let x = TensorRef::new(&x, input, xs).expect("inside");
+    let w = TensorRef::new(&w, weight, ws).expect("inside");
+    let dy = TensorRef::new(&dy, output, ys).expect("inside");
+    // Results start as something else, and what lies between their elements must not change.
+    let (mut want_y, mut want_dx, mut want_dw) = (copy(&y), copy(&dx), copy(&dw));
+    let view = TensorMut::new(&mut want_y, output, ys).expect("inside");
+    naive::forward(x, w, bias.as_deref(), &config, view).expect("checked before");
+    let view = TensorMut::new(&mut want_dx, input, xs).expect("inside");
+    naive::backward_input(dy, w, &config, view).expect("checked before");
+    let view = TensorMut::new(&mut want_dw, weight, ws).expect("inside");
+    naive::backward_weight(x, dy, &config, view).expect("checked before");
+
+    let terms = |channels: usize| (16 * 9 * channels.max(1)) as f64;
+    let places = (16 * output[0] * output[2] * output[3]) as f64;
+    let winograd_bound = WINOGRAD_BOUND[usize::from(size_of::<T>() == 8)];
+    for &isa in isas {
+        // A bound of 0 is equality. Without any place there is nothing that a path may be given.
+        let compare = |what: &str, path: &str, got: &[T], want: &[T], bound: f64| {
+            let same = |(&got, &want): (&T, &T)| {
+                got == want || (got.to_f64() - want.to_f64()).abs() <= bound
+            };
+            let wrong = got.iter().zip(want).position(|pair| !same(pair));
+            let name = isa.name();
+            let Case { index, .. } = case;
+            assert!(
+                wrong.is_none(),
+                "shape {index}, {what} by {path} on {name}: {wrong:?} {case:?}"
+            );
+        };
+        for (path, run) in taps_paths::<T>() {
+            let bound = |channels: usize| match path {
+                "winograd" => winograd_bound * terms(channels),
+                _ => 0.0,
+            };
+            // Groups and phases that this path cannot run are left to the general one.
+            let ran = AtomicBool::new(false);
+            let each = |conv: &TapConv<'_, T>| {
+                if run(isa, conv) {
+                    ran.store(true, Ordering::Relaxed);
+                } else {
+                    // SAFETY: `conv` is of views, by the geometry that they were checked against.
+                    unsafe { packed::run(isa, conv) };
+                }
+            };
+            if !output.contains(&0) {
+                let mut got = copy(&y);
+                let mut view = TensorMut::new(&mut got, output, ys).expect("inside");
+                taps::forward(&geometry, &x, &w, bias.as_deref(), &mut view, each);
+                compare("output", path, &got, &want_y, bound(geometry.group_inputs()));
+            }
+            if !input.contains(&0) {
+                let mut got = copy(&dx);
+                let mut view = TensorMut::new(&mut got, input, xs).expect("inside");
+                taps::backward_input(&geometry, &dy, &w, &mut view, each);
+                compare("input's gradient", path, &got, &want_dx, bound(geometry.group_outputs()));
+            }
+            *runs.entry(path).or_default() += usize::from(ran.into_inner());
+        }
+        for (path, run) in weight_paths::<T>() {
+            if !weight.contains(&0) {
+                let mut got = copy(&dw);
+                let mut view = TensorMut::new(&mut got, weight, ws).expect("inside");
+                let ran = run(isa, &geometry, &x, &dy, &mut view);
+                let bound = if path == "weight, winograd" { winograd_bound * places } else { 0.0 };
+                if ran {
+                    compare("weight's gradient", path, &got, &want_dw, bound);
+                }
+                *runs.entry(path).or_default() += usize::from(ran);
+            }
+        }
+    }
+}
+
+fn sweep(shapes: usize) {
+    println!("seed {SEED}, {shapes} shapes");
+    let isas: Vec<Isa> = Isa::available().collect();
+    let mut runs = Runs::new();
+    for index in 0..shapes {
+        check::<f32>(index, &isas, &mut runs);
+        if index.is_multiple_of(8) {
+            check::<f64>(index, &isas[..1], &mut runs);
+        }
+    }
+    println!("{runs:?}");
+    for (path, runs) in runs {
+        assert!(runs >= shapes * isas.len() / 12, "{path} ran only {runs} times");
+    }
+}
+
+#[test]
+fn sweep_of_500_shapes() {
+    sweep(500);
+}
+
+#[test]
+#[ignore = "minutes: the long sweep"]
+fn sweep_of_20_000_shapes() {
+    sweep(20_000);
+}

@@ -1,0 +1,80 @@
+//! A whole training run gives the same weights on any number of threads, with and without a thread that
+//! prepares batches, each time, on each instruction set.
+//!
+//! Five repeats of a longer run:
+//! `cargo test --release -p topedge-nn --test threads -- --ignored --nocapture`.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use topedge_data::digits::{self, Digits};
+use topedge_data::{DataLoader, DataLoaders, LoaderConfig, LoadersConfig, Splits};
+use topedge_kernels::Isa;
+use topedge_nn::callbacks::MixUp;
+use topedge_nn::losses::CrossEntropy;
+use topedge_nn::metrics::Accuracy;
+use topedge_nn::{Learner, Net, NetConfig, StateValues, state_dict};
+
+/// Trains anew; a hash of all that the network has learned and of what validation said.
+fn train(splits: &Splits, epochs: usize, prefetch: bool) -> u64 {
+    let data = DataLoaders::new(splits, &LoadersConfig { batch_size: 32, ..Default::default() });
+    let DataLoaders { train, valid } = data.unwrap();
+    let again = |loader: DataLoader| {
+        let config = LoaderConfig { prefetch, ..loader.config().clone() };
+        DataLoader::new(loader.dataset().clone(), config).unwrap()
+    };
+    let data = DataLoaders { train: again(train), valid: again(valid) };
+    let mut rng = Pcg64::seed_from_u64(1);
+    let model = Net::SimpleCnnBn.build(&NetConfig::default(), &mut rng).unwrap();
+    let mut learner = Learner::new(data, model, CrossEntropy::default())
+        .metric(Accuracy::default())
+        .callback(MixUp::new(0.4).unwrap());
+    learner.fit_one_cycle(epochs, 0.03).unwrap();
+    let mut hasher = DefaultHasher::new();
+    for (name, tensor) in state_dict(&*learner.state.model).iter() {
+        name.hash(&mut hasher);
+        match &tensor.values {
+            StateValues::F32(values) => {
+                values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+            }
+            StateValues::I64(values) => values.hash(&mut hasher),
+        }
+    }
+    let losses = learner.state.row.iter().filter_map(|row| row.valid_loss);
+    losses.for_each(|loss| loss.to_bits().hash(&mut hasher));
+    hasher.finish()
+}
+
+fn one_hash(images: usize, epochs: usize, repeats: usize) {
+    let config = Digits { train: images, valid: 100, ..Default::default() };
+    let splits = digits::generate(&config).unwrap();
+    for isa in Isa::available() {
+        let mut hashes = vec![];
+        for threads in [1, 2, 3, 4, 8] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for prefetch in [false, true] {
+                for _ in 0..repeats {
+                    let run = || isa.with(|| train(&splits, epochs, prefetch));
+                    hashes.push((pool.install(run), threads, prefetch));
+                }
+            }
+        }
+        let (one, ..) = hashes[0];
+        println!("{}: {} runs, {one:016x}", isa.name(), hashes.len());
+        for (hash, threads, prefetch) in hashes {
+            assert_eq!(hash, one, "{}, {threads} threads, prefetch: {prefetch}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn the_same_weights_on_any_number_of_threads() {
+    one_hash(96, 2, 1);
+}
+
+#[test]
+#[ignore = "minutes: five repeats of a longer run"]
+fn the_same_weights_each_time() {
+    one_hash(2000, 3, 5);
+}
