@@ -60,4 +60,4 @@ fn check<T: Element>(case: &Case) {
     }
 }
 
-fuzz_target!(|case: Case| { if case.double { check::<f64>(&case) } else { check::<f32>(&case) } });
+fuzz_target!(|case: Case| if case.double { check::<f64>(&case) } else { check::<f32>(&case) });
