@@ -190,16 +190,19 @@ fn places<V: Vector<Elem = f32>>(x: V) -> V {
 /// Counts values two at a time, by the pair of their places: half as many counters to change. Pairs
 /// take turns on several tables: neighbours are often equal, and would wait for each other.
 struct PairTables {
-    tables: Box<[[u16; PLACES * PLACES]; TABLES]>,
+    tables: Box<[[u16; TABLE]; TABLES]>,
 }
 
 const TABLES: usize = 4;
+/// Counters of a table, and a gap: the counters of one pair would else be at the same place of a page in all
+/// tables, where processors take one for the other for a moment.
+const TABLE: usize = PLACES * PLACES + 160;
 
 impl PairTables {
     fn new() -> Self {
         // No table counts more pairs than its share of a chunk.
         const { assert!(CHUNK / 2 / TABLES <= u16::MAX as usize) };
-        PairTables { tables: Box::new([[0; PLACES * PLACES]; TABLES]) }
+        PairTables { tables: Box::new([[0; TABLE]; TABLES]) }
     }
 
     #[inline(always)]
