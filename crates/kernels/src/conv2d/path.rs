@@ -1,6 +1,6 @@
 //! Which path a convolution takes: the one place where that is decided, by shape alone.
 //!
-//! The figures are GFLOP/s of one core at a peak of 118.
+//! Where nothing else is said, figures are GFLOP/s of one core at a peak of 118.
 //!
 //! Images that lie channels-last take their own path, which at a peak of 272 is 1.3 to 4.5 times as fast
 //! as the general one forward and backward to the input, on every layer of `benches/shapes/conv2d.txt`
