@@ -6,7 +6,7 @@
 
 use std::io::{Cursor, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
@@ -20,8 +20,11 @@ use topedge::{Model, ModelInfo};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Memory is counted for the whole process: one check at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+/// Memory is counted for the whole process: one test at a time, with the files that it makes.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const SEED: u64 = 20_261_125;
 
@@ -89,7 +92,6 @@ impl Format {
 
     /// Reads the whole file, and all that a damage makes of it.
     fn check(&self, bytes: &[u8], damages: impl Iterator<Item = Damage>) {
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = self.try_read(bytes, "whole").unwrap();
         let mut read = 0;
         for damage in damages {
@@ -175,6 +177,7 @@ fn model_file(net: Net, image_shape: [usize; 3], classes: usize) -> Vec<u8> {
 
 #[test]
 fn small_idx() {
+    let _alone = alone();
     let file = idx_file(2, 3);
     IDX.every_damage(&file);
     IDX_GZIP.every_damage(&gzip(&file));
@@ -182,6 +185,7 @@ fn small_idx() {
 
 #[test]
 fn small_images() {
+    let _alone = alone();
     PNG.every_damage(&encoded(&picture(5), ImageFormat::Png));
     let see_through = RgbaImage::from_fn(4, 3, |x, y| Rgba([9, 90, 200, (x * 60 + y) as u8]));
     PNG.every_damage(&encoded(&see_through.into(), ImageFormat::Png));
@@ -193,6 +197,7 @@ fn small_images() {
 
 #[test]
 fn small_models() {
+    let _alone = alone();
     MODEL.every_damage(&model_file(Net::SimpleNet, [1, 2, 3], 2));
 }
 
@@ -208,12 +213,14 @@ fn real_sizes(count: usize) {
 
 #[test]
 fn files_of_real_size() {
+    let _alone = alone();
     real_sizes(100);
 }
 
 #[test]
 #[ignore = "minutes: the long part"]
 fn files_of_real_size_at_length() {
+    let _alone = alone();
     real_sizes(10_000);
 }
 
@@ -255,13 +262,13 @@ fn palette_png() -> Vec<u8> {
 
 /// What `bytes` are refused with.
 fn refused(format: &Format, bytes: &[u8]) -> String {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     format.try_read(bytes, "a bomb").unwrap_err()
 }
 
 /// Small files that say that they are large, and some that are when they are unpacked.
 #[test]
 fn bombs() {
+    let _alone = alone();
     for size in [16_000, 100_000, u32::MAX] {
         let header = (b"IHDR", png_header(size, size, 2));
         let bomb = png(&[header, (b"IDAT", zlib(&[0; 1000])), (b"IEND", vec![])]);
