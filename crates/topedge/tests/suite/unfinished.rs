@@ -29,6 +29,8 @@ pub(crate) struct Outcome {
     weights_sha256: String,
     /// Without the times.
     history: Vec<String>,
+    /// What was recorded in each batch.
+    batches: String,
     files: Vec<String>,
 }
 
@@ -42,6 +44,7 @@ impl Outcome {
         Outcome {
             weights_sha256: done["weights_sha256"].as_str().unwrap().to_string(),
             history: history.lines().map(without_time).collect(),
+            batches: fs::read_to_string(out.join("batches.csv")).unwrap(),
             files: files(out),
         }
     }
@@ -50,7 +53,7 @@ impl Outcome {
     pub(crate) fn whole(dir: &Path, epochs: &str) -> Outcome {
         let args = [&TRAIN[..], &["whole", "--epochs", epochs]].concat();
         let outcome = Outcome::of(topedge(dir, &args).output().unwrap(), &dir.join("whole"));
-        assert_eq!(outcome.files.len(), 7, "{:?}", outcome.files);
+        assert_eq!(outcome.files.len(), 8, "{:?}", outcome.files);
         outcome
     }
 }
