@@ -37,11 +37,14 @@ pub struct Context<'a, T: Float = f32> {
     path: String,
 }
 
+type Wants<'a, T> = dyn Fn(&str, &dyn Module<T>) -> bool + Send + Sync + 'a;
+type Tell<'a, T> = dyn FnMut(&mut Observed<'_, T>) + Send + 'a;
+
 /// Who is told about the outputs of layers. Layers that nobody wants to be told about may run together with
 /// others.
 pub struct Observer<'a, T: Float = f32> {
-    wants: Box<dyn Fn(&str, &dyn Module<T>) -> bool + Send + Sync + 'a>,
-    tell: Box<dyn FnMut(&mut Observed<'_, T>) + Send + 'a>,
+    wants: Box<Wants<'a, T>>,
+    tell: Box<Tell<'a, T>>,
 }
 
 impl<'a, T: Float> Observer<'a, T> {
