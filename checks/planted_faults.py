@@ -111,7 +111,7 @@ FAULTS = [
         "a batch leaks a little",
         "crates/data/src/loader.rs",
         "        lock(&self.spare).push(batch);",
-        "        std::mem::forget(vec![0_u8; 64]);\n        lock(&self.spare).push(batch);",
+        "        std::mem::forget(std::hint::black_box(vec![0_u8; 64]));\n        lock(&self.spare).push(batch);",
         ["cargo", "test", "-q", "-p", "topedge-nn", "--test", "memory"],
     ),
     (
@@ -120,6 +120,13 @@ FAULTS = [
         "generator(&[self.config.seed, epoch])",
         "generator(&[epoch, self.config.seed])",
         ["cargo", "test", "-q", "-p", "topedge-data", "--test", "suite", "loader"],
+    ),
+    (
+        "the state of a checkpoint's generator is another",
+        "crates/nn/src/learner/resume.rs",
+        "state.context.rng = contents.rng;",
+        "let _ = contents.rng;",
+        ["cargo", "test", "-q", "-p", "topedge-nn", "--test", "resume"],
     ),
     (
         "a damaged chunk of a PNG is let in",

@@ -352,3 +352,13 @@ fn the_hash_of_a_data_set_depends_on_each_part() {
     assert!((1..5).all(|i| !hashes[..i].contains(&hashes[i])), "{hashes:?}");
     assert!(hashes[0].len() == 64 && hashes[0].bytes().all(|byte| byte.is_ascii_hexdigit()));
 }
+
+/// What a run has recorded is only worth anything if the order stays what it was.
+#[test]
+fn the_order_of_a_seed_and_an_epoch_stays() {
+    let data = dataset(10, [1, 1, 1]);
+    let config = LoaderConfig { batch_size: 5, shuffle: true, seed: 42, ..Default::default() };
+    let loader = DataLoader::new(data, config).unwrap();
+    assert_eq!(indices(&loader, 0), [6, 9, 2, 0, 3, 5, 7, 8, 4, 1]);
+    assert_eq!(indices(&loader, 3), [6, 2, 1, 8, 3, 5, 0, 4, 9, 7]);
+}
