@@ -115,6 +115,14 @@ fn many_of_each() {
     }
 }
 
+/// Rows of so many tiles that fewer images are transformed at once.
+#[test]
+fn wide_images_that_lie_batch_last() {
+    let (input, weight) = ([17, 3, 2, 300], [4, 3, 3, 3]);
+    let (config, formats) = (config([1, 1], 1), [Format::BatchLast; 2]);
+    check(&Case { input, weight, config, formats, bias: false });
+}
+
 /// By phases of the stride the gradient of a larger kernel is one of 3x3 taps.
 #[test]
 fn phases_of_larger_kernels() {

@@ -26,8 +26,10 @@ use crate::view::{TensorMut, TensorRef};
 
 /// Tiles of a band to aim for: a panel of both operands stays in the first cache.
 const TILES: usize = 64;
-/// Images of a band that lies batch-last are a multiple of this: a cache line holds as many.
+/// Images of a band that lies batch-last are a multiple of this: a cache line holds as many. Fewer, where
+/// a row of theirs has more than `MOST_TILES`: a band takes 36 numbers of each tile and channel.
 const IMAGES: usize = 16;
+const MOST_TILES: usize = 512;
 /// Sums that are kept at once, at the most: 8 MiB, a part of the last cache.
 const SUMS: usize = 1 << 21;
 /// Output channels that are summed at once, at the least: inputs are transformed for each part.
@@ -65,7 +67,7 @@ struct Cut {
 impl Cut {
     fn new(geometry: &Geometry, batch_last: bool, columns: usize, [lanes, mr]: [usize; 2]) -> Self {
         let tiles = geometry.out_size.map(|size| size.div_ceil(OUT));
-        let least = if batch_last { IMAGES } else { 1 };
+        let least = if batch_last { (MOST_TILES / tiles[1]).clamp(1, IMAGES) } else { 1 };
         let rows = (TILES / (tiles[1] * least)).clamp(1, tiles[0]);
         let images = (TILES / (tiles[1] * rows)).max(1).next_multiple_of(least);
         let outputs = (SUMS / (PRODUCTS * columns)).max(ROWS).next_multiple_of(lanes * mr);
