@@ -6,8 +6,8 @@ use crate::parallel::{self, SharedMut};
 /// The number of bins of a histogram.
 const BINS: usize = 40;
 /// Values that one job looks at: work is cut by shape alone, so that the sums are the same on any
-/// number of threads. No more than the tables of [`PairTables`] can count.
-const CHUNK: usize = 1 << 15;
+/// number of threads.
+const CHUNK: usize = 1 << 13;
 /// Multiply-adds in the time that a value takes.
 const WORK: usize = 16;
 /// Values that are summed in single precision before their sum goes to the total.
@@ -100,12 +100,12 @@ impl Kernel<f32> for Look<'_> {
     fn run<V: Microkernel<Elem = f32>>(self) -> Part {
         let Look { chunk, shift, histogram } = self;
         let mut part = Part::default();
-        let mut pairs = histogram.then(PairTables::new);
+        let mut bins = [0; PLACES];
         let (blocks, rest) = chunk.as_chunks::<BLOCK>();
         for block in blocks {
             part.add::<V>(block, shift);
-            if let Some(pairs) = &mut pairs {
-                pairs.count::<V>(block);
+            if histogram {
+                count::<V>(block, &mut bins);
             }
         }
         for &x in rest {
@@ -114,11 +114,13 @@ impl Kernel<f32> for Look<'_> {
             part.squares += distance * distance;
             part.near_zero += usize::from(x <= NEAR_ZERO);
         }
-        part.bins = pairs.map(|pairs| {
-            let mut bins = if blocks.is_empty() { [0; PLACES] } else { pairs.singles() };
-            rest.iter().for_each(|&x| bins[place(x)] += 1);
-            bins
-        });
+        if histogram && !rest.is_empty() {
+            // What fills the block is counted nowhere.
+            let mut block = [-1.0; BLOCK];
+            block[..rest.len()].copy_from_slice(rest);
+            count::<V>(&block, &mut bins);
+        }
+        part.bins = histogram.then_some(bins);
         part
     }
 }
@@ -151,96 +153,69 @@ impl Part {
 /// What counts as near zero, and all below.
 const NEAR_ZERO: f32 = 0.05;
 
-/// The places that [`place`] tells apart, rounded up to a power of two.
-const PLACES: usize = 64;
-/// Behind the place of what lies below 0, or is NaN.
+/// The place of what no bin is for.
+const OUTSIDE: usize = 0;
 const FIRST_BIN: usize = 1;
-/// The place of 10 itself. What lies above comes next.
+/// The place of 10 itself.
 const TEN: usize = FIRST_BIN + BINS;
-/// The places in use.
-const USED: usize = TEN + 2;
+/// Places that are counted in one go over a block.
+const AT_ONCE: usize = 8;
+/// The places, rounded up.
+const PLACES: usize = (TEN + 1).next_multiple_of(AT_ONCE);
 
-/// Added to a whole number below [`PLACES`] squared, leaves it in the last bits; to any small number,
-/// the nearest whole one.
+/// Added to a small whole number, leaves it in the last bits; to any small number, the nearest whole one.
 const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
 
-/// Where a value is counted.
-fn place(x: f32) -> usize {
-    match 4.0 * x {
-        y if y >= 0.0 && y <= BINS as f32 => FIRST_BIN + y as usize,
-        y if y > BINS as f32 => TEN + 1,
-        _ => 0,
-    }
-}
+/// Bytes that are compared at once, and counters that are bytes, too.
+const BYTES: usize = 32;
+const WORDS: usize = BLOCK / 4;
 
-/// [`place`] of each lane, as whole numbers.
+/// Counts the values of a block by their places. Each place goes over the block anew, for that is but a
+/// comparison and a subtraction for every 32 values; the places above the largest that occurs are left out.
 #[inline(always)]
-fn places<V: Vector<Elem = f32>>(x: V) -> V {
-    let (one, below) = (V::splat(1.0), V::splat(-1.0));
-    let (most, above) = (V::splat(BINS as f32), V::splat(BINS as f32 + 1.0));
-    let round = V::splat(ROUND);
-    let y = x.mul(V::splat(4.0));
-    // Where a comparison is false for NaN, too.
-    let y = V::select(below.lt(y), y, below);
-    let y = V::select(y.le(most), y, above);
-    let nearest = y.add(round).sub(round);
-    V::select(y.lt(nearest), nearest, nearest.add(one))
-}
-
-/// Counts values two at a time, by the pair of their places: half as many counters to change. Pairs
-/// take turns on several tables: neighbours are often equal, and would wait for each other.
-struct PairTables {
-    tables: Box<[[u16; TABLE]; TABLES]>,
-}
-
-const TABLES: usize = 4;
-/// Counters of a table, and a gap: the counters of one pair would else be at the same place of a page in all
-/// tables, where processors take one for the other for a moment.
-const TABLE: usize = PLACES * PLACES + 160;
-
-impl PairTables {
-    fn new() -> Self {
-        // No table counts more pairs than its share of a chunk.
-        const { assert!(CHUNK / 2 / TABLES <= u16::MAX as usize) };
-        PairTables { tables: Box::new([[0; TABLE]; TABLES]) }
-    }
-
-    #[inline(always)]
-    fn count<V: Vector<Elem = f32>>(&mut self, block: &[f32; BLOCK]) {
-        let (a, b) = block.split_at(BLOCK / 2);
-        let (row, round) = (V::splat(PLACES as f32), V::splat(ROUND));
-        let mut pairs = [0.0; BLOCK / 2];
-        let lanes = a.chunks_exact(V::LANES).zip(b.chunks_exact(V::LANES));
-        for (pairs, (a, b)) in pairs.chunks_exact_mut(V::LANES).zip(lanes) {
-            let (a, b) = (places(V::from_slice(a)), places(V::from_slice(b)));
-            a.mul_add(row, b).add(round).write_to(pairs);
-        }
-        for turn in pairs.as_chunks::<TABLES>().0 {
-            for (table, pair) in self.tables.iter_mut().zip(turn) {
-                table[pair.to_bits() as usize % (PLACES * PLACES)] += 1;
-            }
+fn count<V: Vector<Elem = f32>>(block: &[f32; BLOCK], counts: &mut [u32; PLACES]) {
+    const { assert!(BLOCK.is_multiple_of(BYTES) && BLOCK / BYTES <= u8::MAX as usize) };
+    // Four places in the bytes of a word: two by two as whole numbers, then both. Words are written and read as
+    // whole vectors; bytes that were written in smaller pieces would have to be waited for.
+    let (parts, byte, round) = (block.as_chunks::<WORDS>().0, V::splat(256.0), V::splat(ROUND));
+    let mut halves = [[0.0_f32; WORDS]; 2];
+    for (half, part) in halves.iter_mut().zip(parts.as_chunks::<2>().0) {
+        let lanes = part[0].chunks_exact(V::LANES).zip(part[1].chunks_exact(V::LANES));
+        for (half, (low, high)) in half.chunks_exact_mut(V::LANES).zip(lanes) {
+            let (low, high) = (places(V::from_slice(low)), places(V::from_slice(high)));
+            high.mul_add(byte, low).add(round).write_to(half);
         }
     }
-
-    /// How often each place was counted, as the first of a pair or as the second.
-    #[inline(always)]
-    fn singles(&self) -> [u32; PLACES] {
-        let mut singles = [0; PLACES];
-        for first in 0..USED {
-            let mut row = [0_u32; PLACES];
-            for table in self.tables.iter() {
-                let counts = &table[first * PLACES..][..PLACES];
-                for (sum, &count) in row.iter_mut().zip(counts) {
-                    *sum += u32::from(count);
+    let mut places = [0_u8; BLOCK];
+    let words = places.as_chunks_mut::<4>().0.iter_mut();
+    for (word, (low, high)) in words.zip(halves[0].iter().zip(&halves[1])) {
+        *word = ((low.to_bits() & 0xffff) | (high.to_bits() << 16)).to_ne_bytes();
+    }
+    let largest = usize::from(places.iter().fold(0, |most, &place| most.max(place)));
+    for first in (FIRST_BIN..=largest).step_by(AT_ONCE) {
+        let mut equal = [[0_u8; BYTES]; AT_ONCE];
+        for group in places.as_chunks::<BYTES>().0 {
+            for (place, equal) in equal.iter_mut().enumerate() {
+                for (equal, &found) in equal.iter_mut().zip(group) {
+                    *equal += u8::from(found == (first + place) as u8);
                 }
             }
-            for (single, &count) in singles.iter_mut().zip(&row) {
-                *single += count;
-            }
-            singles[first] += row.iter().sum::<u32>();
         }
-        singles
+        for (count, equal) in counts[first..].iter_mut().zip(&equal) {
+            *count += equal.iter().map(|&n| u32::from(n)).sum::<u32>();
+        }
     }
+}
+
+/// The place of each lane, as a whole number.
+#[inline(always)]
+fn places<V: Vector<Elem = f32>>(x: V) -> V {
+    let outside = V::splat(OUTSIDE as f32 - FIRST_BIN as f32);
+    let y = x.mul(V::splat(4.0));
+    // Where a comparison is false for NaN, too.
+    let y = V::select(outside.lt(y), y, outside);
+    let y = V::select(y.le(V::splat(BINS as f32)), y, outside);
+    y.floor().add(V::splat(FIRST_BIN as f32))
 }
 
 #[cfg(test)]

@@ -163,6 +163,12 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    fn floor(self) -> Self {
+        const DOWN: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+        Self(intrinsic!(_mm512_roundscale_ps::<DOWN>(self.0)))
+    }
+
+    #[inline(always)]
     fn pow2(self) -> Self {
         Self(intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
             _mm512_cvtps_epi32(self.0),

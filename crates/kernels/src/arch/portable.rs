@@ -84,6 +84,12 @@ impl Vector for f32x8 {
     }
 
     #[inline(always)]
+    fn floor(self) -> Self {
+        let nearest = self.round();
+        Self::select(self.lt(nearest), nearest - f32x8::splat(1.0), nearest)
+    }
+
+    #[inline(always)]
     fn pow2(self) -> Self {
         let bits: i32x8 = (self.fast_round_int() + i32x8::splat(127)) << 23;
         f32x8::new(bits.to_array().map(|lane| f32::from_bits(lane as u32)))

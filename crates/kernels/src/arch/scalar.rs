@@ -72,6 +72,11 @@ impl Vector for f64 {
     }
 
     #[inline(always)]
+    fn floor(self) -> Self {
+        f64::floor(self)
+    }
+
+    #[inline(always)]
     fn pow2(self) -> Self {
         self.exp2()
     }

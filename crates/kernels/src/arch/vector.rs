@@ -129,6 +129,8 @@ pub(crate) trait Vector: Copy {
     fn copysign(self, sign: Self) -> Self;
     /// To the nearest integer, ties to even. Exact for any finite value below 2^22 in magnitude.
     fn round(self) -> Self;
+    /// To the integer below. Exact for any finite value below 2^22 in magnitude.
+    fn floor(self) -> Self;
     /// 2^self, for integers within the exponents of normal numbers.
     fn pow2(self) -> Self;
 

@@ -53,6 +53,25 @@ pub enum LayerKind {
         /// The groups of channels.
         groups: usize,
     },
+    /// Each input lays its kernel on the output; pairs are `[vertical, horizontal]`.
+    ConvTranspose2d {
+        /// `[in_channels, out_channels / groups, kernel_height, kernel_width]`
+        #[serde(serialize_with = "base64_f32")]
+        weight: Vec<f32>,
+        /// `[out_channels]`
+        #[serde(serialize_with = "base64_f32")]
+        bias: Vec<f32>,
+        /// The size of the kernel.
+        kernel: [usize; 2],
+        /// The steps of the window.
+        stride: [usize; 2],
+        /// What is cut off around the output.
+        padding: [usize; 2],
+        /// The distance of the taps.
+        dilation: [usize; 2],
+        /// The groups of channels.
+        groups: usize,
+    },
     /// `x W^T + b`
     Linear {
         /// `[out_features, in_features]`

@@ -84,6 +84,28 @@
         }
         return { terms, width: kw, taps: kh * kw, bias: layer.bias.length ? layer.bias[filter] : null };
       }
+      case "convtranspose2d": {
+        const [channels, height, width] = sizeOf(i - 1);
+        const [output, row, column] = split(place, sizeOf(i));
+        const [kh, kw] = layer.kernel;
+        const [inputs, outputs] = [channels / layer.groups, layer.shape[0] / layer.groups];
+        const first = Math.floor(output / outputs) * inputs;
+        // The taps that some input lays here, and which one that is.
+        const meeting = (axis, at, size) =>
+          Array.from({ length: layer.kernel[axis] }, (_, tap) => [tap, (at + layer.padding[axis] - tap * layer.dilation[axis]) / layer.stride[axis]])
+            .filter(([, from]) => Number.isInteger(from) && from >= 0 && from < size);
+        const [rows, columns] = [meeting(0, row, height), meeting(1, column, width)];
+        const terms = [];
+        for (let c = first; c < first + inputs; c++) {
+          for (const [p, h] of rows) {
+            for (const [q, w] of columns) {
+              const from = (c * height + h) * width + w;
+              terms.push({ place: from, input: x[from], weight: layer.weight[((c * outputs + (output % outputs)) * kh + p) * kw + q] });
+            }
+          }
+        }
+        return { terms, width: columns.length, taps: rows.length * columns.length, bias: layer.bias.length ? layer.bias[output] : null };
+      }
       case "linear": {
         const terms = Array.from(x, (input, k) => ({ place: k, input, weight: layer.weight[place * x.length + k] }));
         return { terms, width: 10, taps: terms.length, bias: layer.bias.length ? layer.bias[place] : null };
@@ -116,21 +138,29 @@
   /** The window [top, bottom, left, right) of layer i's input that a window of its output depends on. */
   function windowBefore(i, [top, bottom, left, right]) {
     const layer = layers[i];
-    const [, height, width] = sizeOf(i - 1);
-    if (layer.kind === "conv2d" || layer.kind === "pool") {
-      const side = (axis, from, to, size) => {
-        const start = from * layer.stride[axis] - layer.padding[axis];
-        const end = (to - 1) * layer.stride[axis] - layer.padding[axis] + layer.dilation[axis] * (layer.kernel[axis] - 1) + 1;
-        return [Math.min(size, Math.max(0, start)), Math.max(0, Math.min(size, end))];
+    const pointwise = ["function", "scale", "same"].includes(layer.kind) && layer.shape.length === 3;
+    const side = (axis, from, to) => {
+      const size = sizeOf(i - 1)[axis + 1];
+      if (from === to) return [0, 0];
+      const clamped = (start, end) => {
+        const first = Math.min(size, Math.max(0, start));
+        return [first, Math.max(first, Math.min(size, end))];
       };
-      return [...side(0, top, bottom, height), ...side(1, left, right, width)];
-    }
-    if (layer.kind === "adaptivepool") {
-      const side = (axis, from, to) => [pooled(i, axis, from)[0][0], pooled(i, axis, to - 1)[0].at(-1) + 1];
-      return [...side(0, top, bottom), ...side(1, left, right)];
-    }
-    const pointwise = ["function", "scale", "same"].includes(layer.kind);
-    return pointwise && layer.shape.length === 3 ? [top, bottom, left, right] : [0, height, 0, width];
+      const [stride, padding] = [layer.stride?.[axis], layer.padding?.[axis]];
+      const reach = layer.kernel && layer.dilation[axis] * (layer.kernel[axis] - 1);
+      switch (layer.kind) {
+        case "conv2d":
+        case "pool":
+          return clamped(from * stride - padding, (to - 1) * stride - padding + reach + 1);
+        case "convtranspose2d":
+          return clamped(Math.ceil((from + padding - reach) / stride), Math.floor((to - 1 + padding) / stride) + 1);
+        case "adaptivepool":
+          return [pooled(i, axis, from)[0][0], pooled(i, axis, to - 1)[0].at(-1) + 1];
+        default:
+          return pointwise ? [from, to] : [0, size];
+      }
+    };
+    return [...side(0, top, bottom), ...side(1, left, right)];
   }
 
   // Drawing.
@@ -234,7 +264,7 @@
       paint(context, i, channel, gap, gap, scale);
       const [top, bottom, left, right] = window_;
       box(context, "--focus", gap + left * scale, gap + top * scale, (right - left) * scale, (bottom - top) * scale);
-      const span = (name, from, to) => (to - from === 1 ? `${name} ${from}` : `${name}s ${from}–${to - 1}`);
+      const span = (name, from, to) => (to === from ? `no ${name}` : to - from === 1 ? `${name} ${from}` : `${name}s ${from}–${to - 1}`);
       const seen = height * width > 1 ? `${span("row", top, bottom)}, ${span("column", left, right)}` : `channel ${channel}`;
       const figure = el("figure", { className: "field" }, canvas,
         el("figcaption", {}, el("b", {}, `${layerAt(i).path} ${layerAt(i).name.split("(")[0]}`), el("br", {}), seen));
@@ -296,7 +326,7 @@
       `The activation is ${number(value)}.`);
     Object.assign(result.dataset, { layer: layers[i].path, place, terms, total, bias: made.bias ?? 0, sum, value });
 
-    const [convolution, { taps, width }] = [layers[i].kind === "conv2d", made];
+    const [convolution, { taps, width }] = [["conv2d", "convtranspose2d"].includes(layers[i].kind), made];
     const [inputs, weights] = [made.terms.map((t) => t.input), made.terms.map((t) => t.weight)];
     const [most, heaviest, greatest] = [inputs, weights, products].map(largestOf);
     for (let from = 0; from < terms; from += taps) {

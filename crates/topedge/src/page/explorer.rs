@@ -3,7 +3,7 @@
 use topedge_autograd::Tensor;
 use topedge_data::{Dataset, Normalize};
 use topedge_kernels::pool::Pool2dConfig;
-use topedge_nn::{Activations, Evaluation, Item, LayerActivations, Module, Reach, walk};
+use topedge_nn::{Activations, Evaluation, Item, LayerActivations, Module, Reach, Window, walk};
 use topedge_report::{Explorer, Layer, LayerKind, Sample};
 
 use super::validation::Seen;
@@ -90,13 +90,36 @@ fn kind(model: &dyn Module, ran: &LayerActivations) -> LayerKind {
         Evaluation::AdaptiveAvgPool2d(_) => LayerKind::AdaptivePool { maximum: false },
         Evaluation::AdaptiveMaxPool2d(_) => LayerKind::AdaptivePool { maximum: true },
         Evaluation::Identity | Evaluation::Flatten => LayerKind::Same,
-        _ if layer.reach() == Reach::Pointwise => {
-            let first = vec![0; ran.output.rank() - 1];
-            let made = layer.precedents(&ran.input, &first).ok();
-            let function = made.and_then(|made| made.function);
-            function.map_or(LayerKind::Other, |name| LayerKind::Function { function: name.into() })
+        _ => match layer.reach() {
+            Reach::Transposed(window) => transposed(layer, ran, window),
+            Reach::Pointwise => {
+                let first = vec![0; ran.output.rank() - 1];
+                let made = layer.precedents(&ran.input, &first).ok();
+                let function = made.and_then(|made| made.function.map(String::from));
+                function.map_or(LayerKind::Other, |function| LayerKind::Function { function })
+            }
+            _ => LayerKind::Other,
+        },
+    }
+}
+
+/// A transposed convolution, by the parameters that it shows.
+fn transposed(layer: &dyn Module, ran: &LayerActivations, window: Window) -> LayerKind {
+    let (mut weight, mut bias, mut outputs) = (vec![], vec![], 0);
+    layer.visit(&mut |name, item| match (name, item) {
+        ("weight", Item::Parameter(parameter)) => {
+            weight = parameter.value.to_vec();
+            outputs = parameter.value.shape().get(1).copied().unwrap_or(0);
         }
-        _ => LayerKind::Other,
+        ("bias", Item::Parameter(parameter)) => bias = parameter.value.to_vec(),
+        _ => {}
+    });
+    let Window { kernel, stride, padding, dilation } = window;
+    match ran.output.shape()[1].checked_div(outputs) {
+        Some(groups) => {
+            LayerKind::ConvTranspose2d { weight, bias, kernel, stride, padding, dilation, groups }
+        }
+        None => LayerKind::Other,
     }
 }
 
