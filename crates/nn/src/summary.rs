@@ -156,7 +156,8 @@ impl Learner {
 }
 
 impl Summary {
-    fn add_times(&mut self, times: &[LayerTimes]) {
+    /// Adds what a [`Profiler`] measured, in a training run of this network.
+    pub fn add_times(&mut self, times: &[LayerTimes]) {
         // Gradients flow from here on: an earlier layer has one.
         let mut wanted = false;
         for row in &mut self.layers {

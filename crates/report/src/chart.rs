@@ -71,9 +71,9 @@ impl Chart {
         }
     }
 
-    /// A picture that fills the plot.
-    pub(crate) fn picture(&mut self, picture: Picture) {
-        let size = self.inner();
+    /// A picture as high as the plot, from its left edge to `x`.
+    pub(crate) fn picture(&mut self, picture: Picture, x: f64) {
+        let size = [self.x_place(x) - LEFT, self.inner()[1]];
         self.body.push(Shape::Image { picture, at: [LEFT, TOP], size });
     }
 

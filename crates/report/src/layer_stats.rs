@@ -24,7 +24,8 @@ pub struct LayerStatsPlot<'a> {
     pub std: &'a [f64],
     /// The part of them that is near zero.
     pub near_zero: &'a [f64],
-    /// How many of them lie in each of 40 bins of width .25 from 0 to 10. Empty if unknown.
+    /// How many of them lie in each of 40 bins of width .25 from 0 to 10: of each batch, or the means of
+    /// as many batches in turn. Empty if unknown.
     pub histograms: &'a [[u32; BINS]],
 }
 
@@ -52,9 +53,10 @@ impl LayerStatsPlot<'_> {
             self.panel("% near zero", &percent, "b"),
         ];
         if let Ok(picture) = color_dim(self.histograms) {
-            let batches = 0.0..self.histograms.len() as f64;
-            let mut chart = Chart::new("histograms", "training batch", SIZE, batches, 0.0..10.0);
-            chart.picture(picture);
+            let batches = 0.0..self.mean.len().max(1) as f64;
+            let mut chart =
+                Chart::new("histograms", "training batch", SIZE, batches.clone(), 0.0..10.0);
+            chart.picture(picture, batches.end);
             panels.push(chart.panel());
         }
         Figure::new(panels)
@@ -84,16 +86,33 @@ impl LayerStatsPlot<'_> {
 ///
 /// When there are no histograms.
 pub fn color_dim(histograms: &[[u32; BINS]]) -> Result<Picture, PlotError> {
+    let [picture] = color_dims([histograms]);
+    picture
+}
+
+/// The same of several, with colours that mean the same in all.
+pub(crate) fn color_dims<const N: usize>(
+    histograms: [&[[u32; BINS]]; N],
+) -> [Result<Picture, PlotError>; N] {
+    let columns = histograms.map(columns);
+    let values = columns.iter().flatten().flatten();
+    let largest = values.copied().fold(f32::MIN_POSITIVE, f32::max);
+    columns.map(|columns| {
+        let rows = (0..BINS).rev().flat_map(|bin| columns.iter().map(move |column| column[bin]));
+        Picture::heat(&rows.collect::<Vec<_>>(), [BINS, columns.len()], largest)
+    })
+}
+
+/// ln(1 + count) of the bins of each batch, or of the mean of several.
+fn columns(histograms: &[[u32; BINS]]) -> Vec<[f32; BINS]> {
     let each = histograms.len().div_ceil(COLUMNS).max(1);
-    let columns: Vec<[f32; BINS]> = histograms
+    histograms
         .chunks(each)
         .map(|some| {
             let count = |bin: usize| some.iter().map(|h| f64::from(h[bin])).sum::<f64>();
             std::array::from_fn(|bin| (count(bin) / some.len() as f64).ln_1p() as f32)
         })
-        .collect();
-    let rows = (0..BINS).rev().flat_map(|bin| columns.iter().map(move |column| column[bin]));
-    Picture::heat(&rows.collect::<Vec<_>>(), [BINS, columns.len()])
+        .collect()
 }
 
 #[cfg(test)]
@@ -108,7 +127,7 @@ mod tests {
         assert_eq!(picture.size(), [BINS, 3]);
         let mut expected = vec![0.0; BINS * 3];
         expected[(BINS - 1) * 3 + 1] = 1.0;
-        assert_eq!(picture, Picture::heat(&expected, [BINS, 3]).unwrap());
+        assert_eq!(picture, Picture::heat(&expected, [BINS, 3], 1.0).unwrap());
     }
 
     #[test]

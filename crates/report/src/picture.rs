@@ -76,14 +76,17 @@ impl Picture {
         Ok(Picture { width: size[1], height: size[0], pixels, channels: 3 })
     }
 
-    /// Numbers of which the greatest is yellow and 0 dark blue, `[height, width]`.
+    /// Numbers of which `largest` is yellow and 0 dark blue, `[height, width]`.
     ///
     /// # Errors
     ///
     /// When there are not as many values, or none.
-    pub(crate) fn heat(values: &[f32], size: [usize; 2]) -> Result<Picture, PlotError> {
+    pub(crate) fn heat(
+        values: &[f32],
+        size: [usize; 2],
+        largest: f32,
+    ) -> Result<Picture, PlotError> {
         check_size("a histogram", values.len(), size)?;
-        let largest = values.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         let color = |value: f32| {
             let place = (value / largest).clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f32;
             let below = (place as usize).min(VIRIDIS.len() - 2);

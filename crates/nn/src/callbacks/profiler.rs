@@ -10,16 +10,17 @@ use crate::context::{Observed, Observer};
 use crate::learner::{Callback, Flow, State};
 use crate::saved_state::SavedState;
 
-/// Measures the forward and backward time of each layer over all training batches of a fit; from anew
-/// in each. [`Learner::summary`](crate::Learner::summary) shows what it found.
+/// Measures the forward and backward time of each layer over all training batches of a fit, or over some of
+/// them; from anew in each. [`Learner::summary`](crate::Learner::summary) shows what it found.
 ///
 /// A layer's backward time lasts from the arrival of its output's gradient until the gradient of a
 /// layer before it arrives: of operations between layers, too.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Profiler {
     /// The layers, in the order in which they ran.
     pub layers: Vec<LayerTimes>,
-    training: bool,
+    every: usize,
+    measuring: bool,
     /// When the gradient of which layer's output arrived.
     arrivals: Arc<Mutex<Vec<(usize, Instant)>>>,
 }
@@ -55,7 +56,20 @@ fn lock<T>(list: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Default for Profiler {
+    fn default() -> Self {
+        Profiler::every(1)
+    }
+}
+
 impl Profiler {
+    /// Measures one training batch of so many, the second first: by then buffers have been made. The others
+    /// are as fast as without it.
+    pub fn every(batches: usize) -> Self {
+        let (layers, arrivals) = Default::default();
+        Profiler { layers, every: batches.max(1), measuring: false, arrivals }
+    }
+
     /// Takes the time of a layer, and has its output tell when its gradient arrives.
     fn take(&mut self, layer: &mut Observed<'_>) {
         let known = self.layers.iter().position(|known| known.path == layer.path);
@@ -79,6 +93,10 @@ impl Callback for Profiler {
         "profiler"
     }
 
+    fn config(&self) -> String {
+        format!("every={}", self.every)
+    }
+
     fn saved_state(&mut self) -> SavedState<'_> {
         SavedState::of(&mut self.layers)
     }
@@ -89,12 +107,12 @@ impl Callback for Profiler {
     }
 
     fn before_batch(&mut self, state: &mut State) -> Flow {
-        self.training = state.is_training();
+        self.measuring = state.is_training() && state.step % self.every == 1 % self.every;
         Ok(())
     }
 
     fn layer_observer(&mut self) -> Option<Observer<'_>> {
-        self.training.then(|| Observer::all(|layer| self.take(layer)))
+        self.measuring.then(|| Observer::all(|layer| self.take(layer)))
     }
 
     fn before_backward(&mut self, _: &mut State) -> Flow {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::chart::{Chart, range_of};
 use crate::figure::{Figure, Panel};
-use crate::layer_stats::LayerStatsPlot;
+use crate::layer_stats::{LayerStatsPlot, color_dims};
 use crate::page::{Epoch, Finding};
 
 /// A training run that is laid over another.
@@ -153,7 +153,8 @@ impl<'a> Comparison<'a> {
         ])
     }
 
-    /// Of each layer that both have: its name, and mean, standard deviation and the part near zero.
+    /// Of each layer that both have: its name, and mean, standard deviation and the part near zero; then the
+    /// histograms of A and of B, if they are known, side by side.
     pub fn layer_figures(&self) -> Vec<(&str, Figure)> {
         const SIZE: [f64; 2] = [360.0, 220.0];
         let mut figures = vec![];
@@ -161,11 +162,21 @@ impl<'a> Comparison<'a> {
             let percent = |stats: &LayerStatsPlot<'_>| -> Vec<f64> {
                 stats.near_zero.iter().map(|part| 100.0 * part).collect()
             };
-            let panels = vec![
+            let mut panels = vec![
                 self.panel("mean", SIZE, None, [a.mean, b.mean]),
                 self.panel("standard deviation", SIZE, None, [a.std, b.std]),
                 self.panel("% near zero", SIZE, Some(0.0..100.0), [&percent(a), &percent(b)]),
             ];
+            let pictures = color_dims([a.histograms, b.histograms]);
+            for (i, picture) in pictures.into_iter().enumerate() {
+                if let Ok(picture) = picture {
+                    let title = ["histograms, A", "histograms, B"][i];
+                    let mut chart = self.chart(title, SIZE, 0.0..10.0);
+                    let end = self.over_batches(i, [a, b][i].mean).last();
+                    chart.picture(picture, end.map_or(0.0, |(end, _)| end));
+                    panels.push(chart.panel());
+                }
+            }
             figures.push((a.layer.as_str(), Figure::new(panels)));
         }
         figures

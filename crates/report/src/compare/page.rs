@@ -145,6 +145,13 @@ impl Comparison<'_> {
             html += &format!("<h3>{layer}</h3>\n<div class=\"plots small\">{plots}</div>\n");
         }
         let shared = self.shared_layers();
+        if shared.iter().flatten().any(|stats| !stats.histograms.is_empty()) {
+            html.insert_str(
+                0,
+                "<p class=\"note\">In the histograms a column is a batch, values go from 0 at the bottom to \
+                 10, and bright is many: equally many in A and B, where equally bright.</p>\n",
+            );
+        }
         let [in_a, in_b] = [0, 1].map(|i| {
             let known =
                 |stats: &&LayerStatsPlot<'_>| !shared.iter().any(|s| s[i].layer == stats.layer);

@@ -47,7 +47,7 @@ fn the_page_has_both_and_what_differs() {
         mean: &[0.0, 0.1],
         std: &[1.0, 1.1],
         near_zero: &[0.5, 0.6],
-        histograms: &[],
+        histograms: &[[1; 40]; 2],
     };
     let a = Run {
         name: "runs/<1>".to_string(),
@@ -80,6 +80,8 @@ fn the_page_has_both_and_what_differs() {
         "runs/&lt;1&gt;",
         "Only in A: 0.2 BatchNorm2d",
         "<strong>dead</strong>",
+        ">histograms, A<",
+        ">histograms, B<",
     ] {
         assert!(html.contains(part), "{part} in {html}");
     }

@@ -6,13 +6,13 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::{Deserialize, Serialize};
 use topedge::autograd::Tensor;
-use topedge::nn::callbacks::ActivationStats;
+use topedge::nn::callbacks::{ActivationStats, Profiler};
 use topedge::nn::{Context, MAX_LR, parameter_count};
 use topedge::prelude::*;
 
 use super::failure::Failure;
 use super::settings::Settings;
-use super::{images, output};
+use super::{images, output, times};
 
 /// What decides about the weights.
 #[derive(Debug, clap::Args)]
@@ -149,7 +149,8 @@ impl Prepared {
         let learner = Learner::new(loaders, network, CrossEntropy::default())
             .metric(Accuracy::default())
             .seed(settings.seed)
-            .callback(ActivationStats::default().with_histograms());
+            .callback(ActivationStats::default().with_histograms())
+            .callback(Profiler::every(times::EVERY));
         let learner = match settings.optimizer {
             Optimizer::Adam => learner.optimizer(Adam::fastai()),
             Optimizer::Sgd => {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use topedge::comparable_run;
 use topedge::data::write_whole;
@@ -12,7 +13,7 @@ use topedge::nn::callbacks::{ActivationStats, Recorder};
 use topedge::report::{Comparison, Run};
 
 use super::failure::Failure;
-use super::{batches, output, report};
+use super::{batches, histograms, output, report};
 
 /// Lays two training runs over each other, in one page
 #[derive(clap::Args)]
@@ -21,17 +22,21 @@ use super::{batches, output, report};
 Lays two training runs over each other, in one page that needs no other file.
 
 Which settings differ, what each run came to and what went wrong in it, losses, rates and the statistics
-of layers over each other, and where the runs part: the first batch in which the losses are not the same
+of layers over each other, their histograms side by side, and where the runs part: the first batch in which the losses are not the same
 number, and the first from which on they are more than a tenth apart. Runs of the same seed that differ in
 one setting show best what that setting does.
 
-It reads settings.json, history.csv and batches.csv of both folders.",
+It reads settings.json, history.csv, batches.csv and histograms.csv of both folders.",
     after_help = "\
 Examples:
   topedge train --data mnist --net simple-cnn --schedule flat --batch-size 64
   topedge train --data mnist --net simple-cnn --batch-size 64
   topedge compare runs/1 runs/2                       writes compare.html
-  topedge compare runs/1 runs/2 --out one-cycle.html"
+  topedge compare runs/1 runs/2 --out one-cycle.html
+
+With --json, an object for each run and one at the end (null: the losses do not part, or stay close):
+  {\"event\":\"run\",\"run\":\"runs/1\",\"accuracy\":...,\"findings\":[\"...\"]}
+  {\"event\":\"done\",\"different_from_batch\":...,\"apart_from_batch\":...,\"page\":\"PATH\"}"
 )]
 pub(crate) struct Args {
     /// The folder of a training run
@@ -43,6 +48,27 @@ pub(crate) struct Args {
     /// Where the page goes
     #[arg(long, value_name = "FILE", default_value = "compare.html")]
     out: PathBuf,
+    /// Print one JSON object a line, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a run came to, for a program.
+#[derive(Serialize)]
+struct RunEvent<'a> {
+    event: &'static str,
+    run: &'a str,
+    accuracy: Option<f64>,
+    findings: Vec<&'a str>,
+}
+
+/// Where the runs part, for a program.
+#[derive(Serialize)]
+struct DoneEvent {
+    event: &'static str,
+    different_from_batch: Option<usize>,
+    apart_from_batch: Option<usize>,
+    page: String,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -50,6 +76,27 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let comparison = Comparison { a: a.run(), b: b.run() };
     write_whole(&args.out, comparison.html().as_bytes())
         .map_err(Failure::io("write", &args.out))?;
+    if args.json { print_json(args, &comparison) } else { print(args, &comparison) }
+}
+
+fn print_json(args: &Args, comparison: &Comparison<'_>) -> Result<(), Failure> {
+    for run in [&comparison.a, &comparison.b] {
+        output::line(output::json(&RunEvent {
+            event: "run",
+            run: &run.name,
+            accuracy: run.epochs.last().and_then(|epoch| epoch.accuracy),
+            findings: run.findings.iter().map(|finding| &*finding.text).collect(),
+        })?)?;
+    }
+    Ok(output::line(output::json(&DoneEvent {
+        event: "done",
+        different_from_batch: comparison.losses().different,
+        apart_from_batch: comparison.smoothed().apart,
+        page: args.out.display().to_string(),
+    })?)?)
+}
+
+fn print(args: &Args, comparison: &Comparison<'_>) -> Result<(), Failure> {
     for (letter, run) in [("A", &comparison.a), ("B", &comparison.b)] {
         let accuracy = run.epochs.last().and_then(|epoch| epoch.accuracy);
         let accuracy = accuracy.map_or("unknown".to_string(), |part| format!("{part:.4}"));
@@ -92,7 +139,9 @@ impl Recorded {
         })?;
         let older = "an older version did not write it; train once more";
         let text = read(folder, "batches.csv", older)?;
-        let (mut recorder, stats) = batches::of_csv(&text, &folder.join("batches.csv"))?;
+        let (mut recorder, mut stats) = batches::of_csv(&text, &folder.join("batches.csv"))?;
+        let text = read(folder, "histograms.csv", older)?;
+        histograms::of_csv(&text, &folder.join("histograms.csv"), &mut stats)?;
         let text = read(folder, "history.csv", "is this the folder of a training run?")?;
         recorder.rows = epochs(&text, &folder.join("history.csv"))?;
         Ok(Recorded { name: folder.display().to_string(), settings, recorder, stats })

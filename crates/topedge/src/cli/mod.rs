@@ -7,6 +7,7 @@ mod choice;
 mod compare;
 mod epochs;
 mod failure;
+mod histograms;
 mod images;
 mod interrupt;
 mod kernel;
@@ -24,6 +25,7 @@ mod settings;
 mod show_batch;
 mod summary;
 mod terminal;
+mod times;
 mod train;
 mod verify;
 

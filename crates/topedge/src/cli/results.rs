@@ -13,7 +13,7 @@ use topedge::prelude::*;
 
 use super::choice::Trained;
 use super::failure::Failure;
-use super::{batches, output};
+use super::{batches, histograms, output, times};
 
 /// The outcome of a training run.
 pub(crate) struct Results {
@@ -23,7 +23,7 @@ pub(crate) struct Results {
     /// What `sample.png` shows.
     sample_label: String,
     /// The files to write: names and contents.
-    pub(crate) files: [(&'static str, Vec<u8>); 7],
+    pub(crate) files: [(&'static str, Vec<u8>); 9],
 }
 
 /// The last word for a program.
@@ -61,6 +61,8 @@ impl Results {
                 ("report.html", report.into_bytes()),
                 ("settings.json", settings.to_json()?),
                 ("batches.csv", batches::to_csv(recorder, stats)),
+                ("histograms.csv", histograms::to_csv(stats)),
+                ("times.json", times::to_json(learner)?),
                 ("loss.svg", recorder.plot_loss().svg().into_bytes()),
                 ("schedule.svg", recorder.plot_sched().svg().into_bytes()),
                 ("sample.png", png(splits.valid.image(0), info.image_shape)?),
@@ -93,7 +95,7 @@ report    {}
 
 Try next:
   {program} predict {model} {}    # shows a {}
-  {program} summary {model}
+  {program} summary {model}    # and what each layer took
   {program} train --help",
             self.accuracy,
             self.images_per_second,

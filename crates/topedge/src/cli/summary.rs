@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use topedge::prelude::*;
 
 use super::failure::Failure;
-use super::{choice, output, predict};
+use super::{choice, output, predict, times};
 
 /// Prints the layers of a network: output shapes, parameters, multiply-adds
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   topedge summary --net simple-cnn             for ten classes of grey 28x28 images
-  topedge summary runs/1/model.safetensors     as it was trained")]
+  topedge summary runs/1/model.safetensors     as it was trained, and what each layer took")]
 pub(crate) struct Args {
     /// The model.safetensors of a training run
     #[arg(conflicts_with = "net")]
@@ -35,7 +35,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             (args.net, config.classes, config.image_shape, network)
         }
     };
-    let summary = Summary::of(&mut network, &image_shape)?;
+    let mut summary = Summary::of(&mut network, &image_shape)?;
+    if let Some(path) = &args.model {
+        summary.add_times(&times::beside(path)?);
+    }
     let [channels, height, width] = image_shape;
     output::line(format_args!("{net}: {classes} classes of {channels}x{height}x{width} images\n"))?;
     Ok(output::line(summary)?)

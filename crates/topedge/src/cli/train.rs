@@ -27,8 +27,8 @@ Trains a network on images of classes.
 
 Without --data, on handwritten digits that it draws itself. The run's folder then holds
 report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv (a line for
-each epoch), batches.csv (one for each training batch), settings.json, loss.svg, schedule.svg, and
-sample.png to try the model on. A run that fails leaves nothing behind, unless it has written a
+each epoch), batches.csv (one for each training batch), histograms.csv (what each layer put out in them),
+times.json (what each layer took), settings.json, loss.svg, schedule.svg, and sample.png to try the model on. A run that fails leaves nothing behind, unless it has written a
 checkpoint: that, and its history, are there to go on from.
 
 The same command gives the same weights, bit for bit, with any number of threads; interrupted and resumed

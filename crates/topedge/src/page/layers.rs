@@ -21,7 +21,6 @@ const MEASURED: [(&str, bool); 3] =
 pub(super) fn table(summary: &Summary) -> Table {
     let measured = summary.layers.iter().any(|layer| layer.measured.is_some());
     let times = |layer: &LayerSummary| {
-        let micros = |seconds: f64| format!("{:.3}", 1e6 * seconds);
         let found = layer.measured.map(|times| {
             let gflops = times.gflops.map_or(String::new(), |gflops| format!("{gflops:.0}"));
             vec![micros(times.forward_seconds), micros(times.backward_seconds), gflops]
@@ -50,13 +49,20 @@ pub(super) fn table(summary: &Summary) -> Table {
     totals.extend([summary.parameters(), summary.multiply_adds()].map(count));
     totals.extend([none.clone(), count(bytes)]);
     if measured {
-        totals.resize(COLUMNS.len() + MEASURED.len(), none);
+        let all = || summary.layers.iter().filter_map(|layer| layer.measured);
+        totals.push(micros(all().map(|times| times.forward_seconds).sum()));
+        totals.push(micros(all().map(|times| times.backward_seconds).sum()));
+        totals.push(none);
     }
     let columns = COLUMNS.into_iter().chain(MEASURED.into_iter().filter(|_| measured));
     Table {
         columns: columns.map(|(name, number)| (name.to_string(), number)).collect(),
         rows: summary.layers.iter().map(row).chain([totals]).collect(),
     }
+}
+
+fn micros(seconds: f64) -> String {
+    format!("{:.3}", 1e6 * seconds)
 }
 
 /// With thin spaces between thousands; nothing for 0.

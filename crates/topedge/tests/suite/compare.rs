@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
 use crate::data::write_mnist;
@@ -34,9 +35,17 @@ fn what_differs_stands_in_one_page() {
     let html = fs::read_to_string(dir.path().join("compare.html")).unwrap();
     assert!(html.contains("<td>schedule</td><td>one-cycle</td><td>flat</td>"));
     assert!(html.contains("<dt>net</dt><dd>simple-cnn</dd>") && html.contains("4.0 Conv2d"));
+    assert_eq!(html.matches(">histograms, B<").count(), 5, "one of each layer");
     for loading in ["http:", "https:", "@import", "url(", " src="] {
         assert!(!html.contains(loading), "{loading}");
     }
+    let lines = succeed(dir.path(), &["compare", "a", "b", "--json"]);
+    let lines: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((lines.len(), &lines[1]["run"]), (3, &Value::from("b")));
+    assert!(lines[0]["accuracy"].is_f64() && lines[0]["findings"].is_array());
+    assert_eq!(lines[2]["different_from_batch"], 1);
+    assert_eq!(lines[2]["page"], "compare.html");
     let same = succeed(dir.path(), &["compare", "a", "a", "--out", "same.html"]).join("\n");
     assert!(same.contains("the losses are the same") && same.contains("same.html"), "{same}");
 }
@@ -106,7 +115,11 @@ fn runs_that_cannot_be_read() {
         fs::copy(dir.path().join("run").join(name), other.join(name)).unwrap();
     }
     refused(1, &["other: batches.csv is missing", "older version"]);
+    fs::copy(dir.path().join("run/batches.csv"), other.join("batches.csv")).unwrap();
+    refused(1, &["other: histograms.csv is missing", "older version"]);
+    fs::copy(dir.path().join("run/histograms.csv"), other.join("histograms.csv")).unwrap();
     for (name, damage, words) in [
+        ("histograms.csv", "layer\n", &["histograms.csv: line 1"][..]),
         (
             "batches.csv",
             "batch,loss\n",
@@ -121,7 +134,7 @@ fn runs_that_cannot_be_read() {
             &["line 2", "numbers"],
         ),
     ] {
-        for name in ["settings.json", "history.csv", "batches.csv"] {
+        for name in ["settings.json", "history.csv", "batches.csv", "histograms.csv"] {
             fs::copy(dir.path().join("run").join(name), other.join(name)).unwrap();
         }
         fs::write(other.join(name), damage).unwrap();

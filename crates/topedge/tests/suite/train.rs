@@ -56,6 +56,7 @@ fn people_get_a_table_and_files() {
     }
     let expected = [
         "batches.csv",
+        "histograms.csv",
         "history.csv",
         "loss.svg",
         "model.safetensors",
@@ -63,6 +64,7 @@ fn people_get_a_table_and_files() {
         "sample.png",
         "schedule.svg",
         "settings.json",
+        "times.json",
     ];
     assert_eq!(files(&dir.path().join("out")), expected);
     let history = std::fs::read_to_string(dir.path().join("out/history.csv")).unwrap();
@@ -70,6 +72,15 @@ fn people_get_a_table_and_files() {
     // Two epochs of three batches.
     let batches = std::fs::read_to_string(dir.path().join("out/batches.csv")).unwrap();
     assert_eq!(batches.lines().count(), 7, "{batches}");
+    // What each layer took stands in the page and in the summary.
+    let page = std::fs::read_to_string(dir.path().join("out/report.html")).unwrap();
+    assert!(page.contains("GFLOP/s"));
+    let summary = succeed(dir.path(), &["summary", "out/model.safetensors"]).join("\n");
+    assert!(summary.contains("backward us     GFLOP/s"), "{summary}");
+    std::fs::write(dir.path().join("out/times.json"), "{}").unwrap();
+    let output = topedge(dir.path(), &["summary", "out/model.safetensors"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("out/times.json: expected the times of a training run"), "{stderr}");
 }
 
 /// The same command, the same weights: again, and on any number of threads.
