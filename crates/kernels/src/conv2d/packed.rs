@@ -135,6 +135,11 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
             k += channels;
         }
     }
+
+    #[inline(always)]
+    fn rows_are_neighbours(&self) -> bool {
+        self.0.weight_strides[0] == 1
+    }
 }
 
 /// The image as the right operand: `[taps * channels][columns]`, each row a channel shifted by a
