@@ -91,9 +91,11 @@ unsafe fn interleave<V: Microkernel>(
     width: usize,
     alpha: V::Elem,
 ) {
-    // SAFETY: the caller's duty.
-    let load = |j: usize| unsafe { V::load(from.wrapping_add(j * column)) };
-    let vectors = [0, 1, 2, 3].map(|j| V::splat(alpha).mul(load(j)));
+    let mut vectors = [V::splat(alpha); GROUP];
+    for (j, vector) in vectors.iter_mut().enumerate() {
+        // SAFETY: the caller's duty.
+        *vector = vector.mul(unsafe { V::load(from.wrapping_add(j * column)) });
+    }
     let mut numbers = [[V::Elem::ZERO; GROUP]; MAX_LANES];
     let vectors = V::interleave(vectors).into_iter();
     for (vector, to) in vectors.zip(numbers.as_flattened_mut().chunks_exact_mut(V::LANES)) {

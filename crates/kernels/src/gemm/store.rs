@@ -45,14 +45,16 @@ pub(crate) unsafe fn load_row<V: Vector, const N: usize>(
     columns: usize,
 ) -> [V; N] {
     let whole = columns == N * V::LANES;
-    std::array::from_fn(|j| {
+    let mut row = [V::splat(V::Elem::ZERO); N];
+    for (j, vector) in row.iter_mut().enumerate() {
         let first = j * V::LANES;
         // SAFETY: the caller's duty.
-        unsafe {
+        *vector = unsafe {
             let p = p.add(first);
             if whole { V::load(p) } else { V::load_first(p, V::LANES.min(columns - first)) }
-        }
-    })
+        };
+    }
+    row
 }
 
 /// Stores the first `columns` elements of `N` vectors.
@@ -95,7 +97,10 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
         let (zero, one) = (V::Elem::ZERO, V::Elem::ONE);
         let mut sums = *sums;
         if let Some(bias) = self.bias {
-            sums = sums.map(|sums| sums.add(V::splat(bias[row])));
+            let bias = V::splat(bias[row]);
+            for sums in &mut sums {
+                *sums = sums.add(bias);
+            }
         }
         // SAFETY: the rows of the panel are its own.
         let c = unsafe { self.c.add(row * self.row_stride) };
@@ -106,11 +111,14 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
                     let c = c.add(offset);
                     if self.beta != zero {
                         let old = load_row::<V, N>(c, self.columns);
-                        sums = if self.beta == one {
-                            std::array::from_fn(|j| sums[j].add(old[j]))
-                        } else {
-                            std::array::from_fn(|j| V::splat(self.beta).mul_add(old[j], sums[j]))
-                        };
+                        let beta = V::splat(self.beta);
+                        for (sums, old) in sums.iter_mut().zip(old) {
+                            *sums = if self.beta == one {
+                                sums.add(old)
+                            } else {
+                                beta.mul_add(old, *sums)
+                            };
+                        }
                     }
                     store_row(&sums, c, self.columns);
                 }
