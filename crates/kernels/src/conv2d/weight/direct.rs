@@ -225,10 +225,10 @@ impl<T: Element> Piece<'_, T> {
                     let place = block.images.start + h * strides[2] + w * strides[3];
                     for image in (0..images).step_by(V::LANES) {
                         for (row, to) in (panel..).zip(vectors.by_ref().take(V::MR)) {
-                            let channel = self.group * rows + row;
-                            let from = place + image + channel * strides[1];
                             let lanes = V::LANES.min(images - image);
                             let vector = if row < rows {
+                                let channel = self.group * rows + row;
+                                let from = place + image + channel * strides[1];
                                 // SAFETY: channel, place and images are inside `dy`, batch-last.
                                 unsafe { V::load_first(self.dy.as_ptr().add(from), lanes) }
                             } else {
