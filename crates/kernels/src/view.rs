@@ -96,7 +96,7 @@ macro_rules! view {
 
         impl<'a, T: Copy> $name<'a, T> {
             /// A view of `data` in which index `i` lies at the sum of `i[axis] * strides[axis]`
-            /// elements.
+            /// elements. Strides of a view without elements say nothing, and are 0.
             ///
             /// # Errors
             ///
@@ -104,6 +104,7 @@ macro_rules! view {
             /// two indices would share an element.
             pub fn new(data: $slice, shape: [usize; $dims], strides: [usize; $dims]) -> Result<Self> {
                 check($op, data.len(), shape, strides, $unique)?;
+                let strides = if shape.contains(&0) { [0; $dims] } else { strides };
                 Ok(Self { pointer: data.$as_ptr(), shape, strides, slice: PhantomData })
             }
 
@@ -249,6 +250,17 @@ impl<'a, T: Copy> TensorRef<'a, T> {
         // SAFETY: `offset` has checked that the index is inside the shape, so inside the slice.
         unsafe { *self.pointer.add(offset(self.shape, self.strides, index)) }
     }
+
+    /// Every `step`th index along `axis` from `first` on, `len` of them: at least one, and all inside.
+    pub(crate) fn every(&self, axis: usize, first: usize, len: usize, step: usize) -> Self {
+        assert!(len > 0 && first + (len - 1) * step < self.shape[axis]);
+        let mut view = *self;
+        view.pointer = self.pointer.wrapping_add(first * self.strides[axis]);
+        view.shape[axis] = len;
+        // A single one may have a huge stride.
+        view.strides[axis] = self.strides[axis].wrapping_mul(step);
+        view
+    }
 }
 
 impl<'a, T: Copy> TensorMut<'a, T> {
@@ -259,6 +271,29 @@ impl<'a, T: Copy> TensorMut<'a, T> {
     /// If `data` has fewer elements than `shape`.
     pub fn contiguous(data: &'a mut [T], shape: [usize; 4]) -> Result<Self> {
         Self::new(data, shape, row_major(shape))
+    }
+
+    /// The one place at `[h, w]` of each channel.
+    pub(crate) fn place(&mut self, [h, w]: [usize; 2]) -> TensorMut<'_, T> {
+        let Self { pointer, shape: [n, c, height, width], strides, .. } = *self;
+        assert!(h < height && w < width);
+        let pointer = pointer.wrapping_add(h * strides[2] + w * strides[3]);
+        TensorMut { pointer, shape: [n, c, 1, 1], strides, slice: PhantomData }
+    }
+
+    /// Puts `value` at every index.
+    pub(crate) fn fill(&mut self, value: T) {
+        let [batch, channels, height, width] = self.shape;
+        if self.shape.contains(&0) {
+            return;
+        }
+        for n in 0..batch {
+            for c in 0..channels {
+                for h in 0..height {
+                    (0..width).for_each(|w| self.set([n, c, h, w], value));
+                }
+            }
+        }
     }
 
     /// Puts `value` at `[n, c, h, w]`.

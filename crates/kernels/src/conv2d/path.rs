@@ -177,6 +177,16 @@ fn backward_weight<T: Element>(
     if weights == 0 {
         return;
     }
+    if x.shape().contains(&0) {
+        dw.fill(T::ZERO);
+        return;
+    }
+    if weight::taps::must_run(geometry) {
+        weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
+            backward_weight(isa, setting, geometry, x, dy, dw);
+        });
+        return;
+    }
     let by_tiles = match setting {
         Winograd::Auto => size_of::<T>() == size_of::<f32>() && winograd_gradient_pays(geometry),
         Winograd::Off => false,
@@ -197,7 +207,7 @@ fn backward_weight<T: Element>(
     let most = if short { DIRECT_WEIGHTS_SHORT } else { DIRECT_WEIGHTS };
     if weight::direct::can_run(x, dy) && weights < most {
         weight::direct::run(isa, geometry, x, dy, dw);
-    } else if weight::channels_last::can_run(geometry, x, dy) && !packs {
+    } else if weight::channels_last::can_run(x, dy) && !packs {
         weight::channels_last::run(isa, geometry, x, dy, dw);
     } else {
         weight::packed::run(isa, geometry, x, dy, dw);

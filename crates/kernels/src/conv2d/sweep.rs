@@ -177,7 +177,7 @@ fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 5] {
     ]
 }
 
-fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 6] {
+fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 7] {
     [
         ("weight, chosen", |isa, geometry, x, dy, dw| {
             T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
@@ -191,7 +191,7 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 6] {
             can
         }),
         ("weight, channels-last", |isa, geometry, x, dy, dw| {
-            let can = weight::channels_last::can_run(geometry, x, dy);
+            let can = weight::channels_last::can_run(x, dy);
             if can {
                 weight::channels_last::run(isa, geometry, x, dy, dw);
             }
@@ -206,6 +206,12 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 6] {
         }),
         ("weight, packed", |isa, geometry, x, dy, dw| {
             weight::packed::run(isa, geometry, x, dy, dw);
+            true
+        }),
+        ("weight, tap by tap", |isa, geometry, x, dy, dw| {
+            weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
+                T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
+            });
             true
         }),
         ("weight, winograd", |isa, geometry, x, dy, dw| {

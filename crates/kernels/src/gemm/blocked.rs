@@ -140,7 +140,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                     T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
                 });
                 let cut = Cut::new([rows, n, depth], [mr, nr]);
-                parallel::for_each(cut.jobs(), rows * n * depth, |job| {
+                parallel::for_each(cut.jobs(), parallel::operations([rows, n, depth]), |job| {
                     let [row, column] = cut.first(job);
                     let columns = cut.columns.min(n - column);
                     let block = columns.next_multiple_of(nr).min(BLOCK_PANELS * nr);

@@ -86,13 +86,13 @@ pub(in super::super) fn run<T: Element>(
     let [mr, _] = T::run(isa, TileSize);
     let packed_rows = geometry.group_outputs().next_multiple_of(mr);
     let packed_images = cut.images.next_multiple_of(MAX_LANES);
-    let packed = packed_rows * cut.block * geometry.out_size[1] * packed_images;
+    let packed = scratch::product([packed_rows, cut.block, geometry.out_size[1], packed_images]);
     let places = geometry.out_size[0] * geometry.out_size[1];
     for group in 0..geometry.config.groups {
-        scratch::with(cut.pieces * size, |sums: &mut [T]| {
+        scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
             sums.fill(T::ZERO);
             let to = SharedMut::new(sums.as_mut_ptr());
-            let operations = size * geometry.batch * places;
+            let operations = parallel::operations([size, geometry.batch, places]);
             parallel::for_each(cut.pieces * tap_jobs, operations, |job| {
                 let (index, first) = (job / tap_jobs, job % tap_jobs * cut.taps);
                 scratch::with(packed, |packed| {
@@ -233,10 +233,10 @@ impl<T: Element> Piece<'_, T> {
                     let place = block.images.start + h * strides[2] + w * strides[3];
                     for image in (0..images).step_by(V::LANES) {
                         for (row, to) in (panel..).zip(vectors.by_ref().take(V::MR)) {
-                            let channel = self.group * rows + row;
-                            let from = place + image + channel * strides[1];
                             let lanes = V::LANES.min(images - image);
                             let vector = if row < rows {
+                                let channel = self.group * rows + row;
+                                let from = place + image + channel * strides[1];
                                 // SAFETY: channel, place and images are inside `dy`, batch-last.
                                 unsafe { V::load_first(self.dy.as_ptr().add(from), lanes) }
                             } else {
