@@ -16,6 +16,20 @@ struct Case {
     alpha: i8,
     beta: i8,
     double: bool,
+    /// Which size is made smaller where there is too much to do.
+    smaller: u8,
+    /// At its largest there is more to do, enough for several threads.
+    large: u8,
+}
+
+/// The sizes, each past the edge of a tile of each instruction set, and not all large at once.
+fn sizes(case: &Case) -> [usize; 3] {
+    let most = if case.large == u8::MAX { 1 << 18 } else { 1 << 13 };
+    let mut sizes = case.size.map(|size| small(size, 80));
+    let axis = usize::from(case.smaller) % 3;
+    let rest: usize = (0..3).filter(|&i| i != axis).map(|i| sizes[i].max(1)).product();
+    sizes[axis] = sizes[axis].min(most / rest);
+    sizes
 }
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
@@ -39,7 +53,7 @@ impl Strides {
 }
 
 fn check<T: Element>(case: &Case) {
-    let [m, n, k] = case.size.map(|size| small(size, 80));
+    let [m, n, k] = sizes(case);
     let [a_layout, b_layout, c_layout] =
         [(0, [m, k]), (1, [k, n]), (2, [m, n])].map(|(i, shape)| case.strides[i].layout(shape));
     let (a, b, c) =
