@@ -5,7 +5,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use topedge_fuzz::{integers, small};
+use topedge_fuzz::{integers, most_work, small};
 use topedge_kernels::gemm::gemm;
 use topedge_kernels::{Element, Isa, MatMut, MatRef, reference};
 
@@ -18,17 +18,16 @@ struct Case {
     double: bool,
     /// Which size is made smaller where there is too much to do.
     smaller: u8,
-    /// At its largest there is more to do, enough for several threads.
-    large: u8,
 }
 
 /// The sizes, each past the edge of a tile of each instruction set, and not all large at once.
 fn sizes(case: &Case) -> [usize; 3] {
-    let most = if case.large == u8::MAX { 1 << 18 } else { 1 << 13 };
+    let [m, n, k] = case.size;
+    let most = most_work(&[m, n, k, case.smaller]);
     let mut sizes = case.size.map(|size| small(size, 80));
     let axis = usize::from(case.smaller) % 3;
     let rest: usize = (0..3).filter(|&i| i != axis).map(|i| sizes[i].max(1)).product();
-    sizes[axis] = sizes[axis].min(most / rest);
+    sizes[axis] = sizes[axis].min((most / rest).max(1));
     sizes
 }
 

@@ -34,6 +34,16 @@ pub fn integers<T: Element>(len: usize, seed: u8) -> Vec<T> {
         .collect()
 }
 
+/// Products that a case may take at most: few, so that there are many cases, but in one of 64 enough for
+/// several threads. A hash of some of its bytes says in which: a fuzzer that could choose would take to
+/// large ones, which are slow.
+pub fn most_work(bytes: &[u8]) -> usize {
+    let hash = bytes
+        .iter()
+        .fold(0x811C_9DC5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    if hash >> 26 == 0 { 1 << 18 } else { 1 << 12 }
+}
+
 /// A convolution; most are possible, some are not and must be refused.
 ///
 /// Each size may cross the edge of a tile of each instruction set, and all of them are not large at once:
@@ -51,8 +61,6 @@ pub struct Geometry {
     groups: u8,
     /// Which of batch and channels is made smaller first where there is too much to do.
     smaller: u8,
-    /// At its largest there is more to do, enough for several threads.
-    large: u8,
 }
 
 /// A convolution that is possible.
@@ -83,9 +91,10 @@ impl Convolution {
         Ok(Self { input, weight, output, config })
     }
 
-    /// Products, and elements to move.
+    /// Products, and elements to move. A size of zero counts as one: a matrix of columns has no output
+    /// channels.
     fn work(&self) -> usize {
-        let size = |shape: &[usize]| shape.iter().product::<usize>();
+        let size = |shape: &[usize]| shape.iter().map(|&n| n.max(1)).product::<usize>();
         let products = size(&self.output) * size(&self.weight[1..]);
         products + size(&self.input) + size(&self.weight) + size(&self.output)
     }
@@ -94,7 +103,7 @@ impl Convolution {
 impl Geometry {
     /// The convolution, made as small as it has to be; `None` if it is refused.
     pub fn convolution(&self) -> Option<Convolution> {
-        let most = if self.large == u8::MAX { 1 << 18 } else { 1 << 12 };
+        let most = most_work(&[self.batch, self.in_channels, self.out_channels, self.smaller]);
         let [batch, inputs, outputs] =
             [(self.batch, 70), (self.in_channels, 20), (self.out_channels, 40)]
                 .map(|(n, end)| small(n, end));
