@@ -23,7 +23,7 @@ struct Case {
 /// The sizes, each past the edge of a tile of each instruction set, and not all large at once.
 fn sizes(case: &Case) -> [usize; 3] {
     let [m, n, k] = case.size;
-    let most = most_work(&[m, n, k, case.smaller]);
+    let most = most_work(&[m, n, k, case.smaller, case.alpha as u8, case.beta as u8]);
     let mut sizes = case.size.map(|size| small(size, 80));
     let axis = usize::from(case.smaller) % 3;
     let rest: usize = (0..3).filter(|&i| i != axis).map(|i| sizes[i].max(1)).product();

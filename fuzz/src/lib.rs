@@ -103,7 +103,9 @@ impl Convolution {
 impl Geometry {
     /// The convolution, made as small as it has to be; `None` if it is refused.
     pub fn convolution(&self) -> Option<Convolution> {
-        let most = most_work(&[self.batch, self.in_channels, self.out_channels, self.smaller]);
+        let pairs = [self.size, self.kernel, self.stride, self.padding, self.dilation];
+        let single = [self.batch, self.in_channels, self.out_channels, self.groups, self.smaller];
+        let most = most_work(&[pairs.as_flattened(), &single].concat());
         let [batch, inputs, outputs] =
             [(self.batch, 70), (self.in_channels, 20), (self.out_channels, 40)]
                 .map(|(n, end)| small(n, end));
