@@ -34,9 +34,9 @@ pub fn integers<T: Element>(len: usize, seed: u8) -> Vec<T> {
         .collect()
 }
 
-/// Products that a case may take at most: few, so that there are many cases, but in one of 64 enough for
-/// several threads. A hash of some of its bytes says in which: a fuzzer that could choose would take to
-/// large ones, which are slow.
+/// Products or pixels that a case may have: few, so that there are many cases, but in one of 64 enough for
+/// several threads. A hash of its bytes says in which: a fuzzer that could choose would take to large
+/// ones, which are slow.
 pub fn most_work(bytes: &[u8]) -> usize {
     let hash = bytes
         .iter()
