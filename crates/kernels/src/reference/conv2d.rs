@@ -6,6 +6,7 @@ use crate::error::{Result, check_len};
 use crate::view::{TensorMut, TensorRef};
 
 /// Calls `each(y, w, x)` with the indices of every product that a convolution sums.
+#[inline(always)] // So is `each` then, which the sanitizers make slow to call.
 fn for_each_product(geometry: &Geometry, mut each: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
     let [batch, out_channels, out_height, out_width] = geometry.output();
     let [height, width] = geometry.in_size;

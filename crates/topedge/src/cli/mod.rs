@@ -7,6 +7,7 @@ mod choice;
 mod compare;
 mod epochs;
 mod failure;
+mod history;
 mod images;
 mod interrupt;
 mod kernel;
