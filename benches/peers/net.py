@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
+# PyTorch's memory formats: the peers are measured in both, and the better counts.
+FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+
 
 def conv(inputs, filters, kernel=3, relu=True):
     """Convolution of stride 2, ReLU, batch norm."""

@@ -1,13 +1,14 @@
 //! Any convolution and its gradients, in any memory format and on every instruction set, are those
-//! of the naive loops.
+//! of the naive loops: to the bit, or by Winograd's method within its bound.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use topedge_fuzz::{Format, Geometry, integers};
-use topedge_kernels::conv2d::{self, output_shape};
-use topedge_kernels::{Element, Isa, TensorMut, TensorRef, reference::conv2d as naive};
+use topedge_fuzz::{Convolution, Format, Geometry, integers};
+use topedge_kernels::{
+    Element, Isa, TensorMut, TensorRef, Winograd, conv2d, reference::conv2d as naive,
+};
 
 #[derive(Debug, Arbitrary)]
 struct Case {
@@ -15,14 +16,18 @@ struct Case {
     formats: [Format; 3],
     bias: bool,
     double: bool,
+    winograd: bool,
 }
 
+/// The error of Winograd's method, relative to the terms of a sum if each were the largest; of one of
+/// these integers' it is 16.
+const WINOGRAD_BOUND: [f64; 2] = [16.0 * 1e-6, 16.0 * 2e-15];
+
 fn check<T: Element>(case: &Case) {
-    let (input, weight, config) =
-        (case.geometry.input(), case.geometry.weight(), &case.geometry.config());
-    let Ok(output) = output_shape(input, weight, config) else {
+    let Some(Convolution { input, weight, output, config }) = case.geometry.convolution() else {
         return;
     };
+    let config = &config;
     let [(xs, x_len), (ws, w_len), (ys, y_len)] =
         [(0, input), (1, weight), (2, output)].map(|(i, shape)| case.formats[i].layout(shape));
     let (x, w, dy) = (integers::<T>(x_len, 1), integers::<T>(w_len, 2), integers::<T>(y_len, 3));
@@ -53,10 +58,18 @@ fn check<T: Element>(case: &Case) {
         [y, dx, dw, db]
     };
     let expected = outputs(true);
+    // What each element of a result sums: taps and channels, or places.
+    let terms =
+        [9 * weight[1], 9 * weight[0] / config.groups, output[0] * output[2] * output[3], 0];
+    let setting = if case.winograd { Winograd::Always } else { Winograd::Off };
+    let unit = WINOGRAD_BOUND[usize::from(case.double)];
     for isa in Isa::available() {
-        let got = isa.with(|| outputs(false));
-        for ((got, expected), what) in got.iter().zip(&expected).zip(["y", "dx", "dw", "db"]) {
-            assert!(got == expected, "{what} differs from the reference on {}", isa.name());
+        let got = isa.with(|| setting.with(|| outputs(false)));
+        for (i, what) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
+            let bound = if case.winograd { unit * terms[i].max(9) as f64 } else { 0.0 };
+            let near = |(a, b): (&T, &T)| (a.to_f64() - b.to_f64()).abs() <= bound;
+            let right = got[i] == expected[i] || got[i].iter().zip(&expected[i]).all(near);
+            assert!(right, "{what} differs from the reference on {}", isa.name());
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use topedge_fuzz::{integers, small};
+use topedge_fuzz::{integers, most_work, small};
 use topedge_kernels::gemm::gemm;
 use topedge_kernels::{Element, Isa, MatMut, MatRef, reference};
 
@@ -16,6 +16,19 @@ struct Case {
     alpha: i8,
     beta: i8,
     double: bool,
+    /// Which size is made smaller where there is too much to do.
+    smaller: u8,
+}
+
+/// The sizes, each past the edge of a tile of each instruction set, and not all large at once.
+fn sizes(case: &Case) -> [usize; 3] {
+    let [m, n, k] = case.size;
+    let most = most_work(&[m, n, k, case.smaller, case.alpha as u8, case.beta as u8]);
+    let mut sizes = case.size.map(|size| small(size, 80));
+    let axis = usize::from(case.smaller) % 3;
+    let rest: usize = (0..3).filter(|&i| i != axis).map(|i| sizes[i].max(1)).product();
+    sizes[axis] = sizes[axis].min((most / rest).max(1));
+    sizes
 }
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
@@ -39,7 +52,7 @@ impl Strides {
 }
 
 fn check<T: Element>(case: &Case) {
-    let [m, n, k] = case.size.map(|size| small(size, 80));
+    let [m, n, k] = sizes(case);
     let [a_layout, b_layout, c_layout] =
         [(0, [m, k]), (1, [k, n]), (2, [m, n])].map(|(i, shape)| case.strides[i].layout(shape));
     let (a, b, c) =

@@ -4,8 +4,8 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use topedge_fuzz::{Format, Geometry, integers};
-use topedge_kernels::conv2d::{Conv2dConfig, col2im, im2col, output_shape};
+use topedge_fuzz::{Convolution, Format, Geometry, integers};
+use topedge_kernels::conv2d::{Conv2dConfig, col2im, im2col};
 use topedge_kernels::{MatMut, MatRef, TensorMut, TensorRef};
 
 #[derive(Debug, Arbitrary)]
@@ -15,13 +15,13 @@ struct Case {
 }
 
 fuzz_target!(|case: Case| {
-    let (input, weight) = (case.geometry.input(), case.geometry.weight());
-    let config = Conv2dConfig { groups: 1, ..case.geometry.config() };
-    let [_, channels, ..] = input;
-    let kernel = [weight[2], weight[3]];
-    let Ok(output) = output_shape(input, [1, channels, kernel[0], kernel[1]], &config) else {
+    let Some(Convolution { input, weight, output, config }) = case.geometry.convolution() else {
         return;
     };
+    // All channels are one group's.
+    let config = Conv2dConfig { groups: 1, ..config };
+    let channels = input[1];
+    let kernel = [weight[2], weight[3]];
     let (rows, places) = (channels * kernel[0] * kernel[1], output[0] * output[2] * output[3]);
     let (strides, len) = case.format.layout(input);
     let (x, m) = (integers::<f64>(len, 1), integers::<f64>(rows * places, 2));

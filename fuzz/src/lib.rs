@@ -1,8 +1,27 @@
 //! What the fuzz targets share.
 
 use arbitrary::Arbitrary;
+use sha2::{Digest, Sha256};
 use topedge_kernels::Element;
-use topedge_kernels::conv2d::Conv2dConfig;
+use topedge_kernels::conv2d::{Conv2dConfig, output_shape};
+
+/// What stands before the contents of a checkpoint's file, and behind them.
+const HEADER: usize = 20;
+const CHECKSUM: usize = 32;
+
+/// The contents of a checkpoint's file.
+pub fn contents_of(file: &[u8]) -> Vec<u8> {
+    file[HEADER..file.len() - CHECKSUM].to_vec()
+}
+
+/// The file of a checkpoint with these contents: its header and its checksum fit them.
+pub fn checkpoint_of(contents: &[u8]) -> Vec<u8> {
+    let mut file = b"topedge\0\x01\0\0\0".to_vec();
+    file.extend((contents.len() as u64).to_le_bytes());
+    file.extend(contents);
+    file.extend(Sha256::digest(&file));
+    file
+}
 
 /// `len` small integers: sums of their products are exact, so that results must agree to the bit.
 pub fn integers<T: Element>(len: usize, seed: u8) -> Vec<T> {
@@ -15,7 +34,20 @@ pub fn integers<T: Element>(len: usize, seed: u8) -> Vec<T> {
         .collect()
 }
 
-/// A small convolution; most are possible, some are not and must be refused.
+/// Products or pixels that a case may have: few, so that there are many cases, but in one of 64 enough for
+/// several threads. A hash of its bytes says in which: a fuzzer that could choose would take to large
+/// ones, which are slow.
+pub fn most_work(bytes: &[u8]) -> usize {
+    let hash = bytes
+        .iter()
+        .fold(0x811C_9DC5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    if hash >> 26 == 0 { 1 << 18 } else { 1 << 12 }
+}
+
+/// A convolution; most are possible, some are not and must be refused.
+///
+/// Each size may cross the edge of a tile of each instruction set, and all of them are not large at once:
+/// a run should take less than a millisecond, the naive loops and the sanitizer included.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub struct Geometry {
     batch: u8,
@@ -27,29 +59,72 @@ pub struct Geometry {
     padding: [u8; 2],
     dilation: [u8; 2],
     groups: u8,
+    /// Which of batch and channels is made smaller first where there is too much to do.
+    smaller: u8,
+}
+
+/// A convolution that is possible.
+#[derive(Debug)]
+pub struct Convolution {
+    /// `[batch, channels, height, width]`.
+    pub input: [usize; 4],
+    /// `[out_channels, channels / groups, kernel_height, kernel_width]`.
+    pub weight: [usize; 4],
+    /// The shape of the result.
+    pub output: [usize; 4],
+    pub config: Conv2dConfig,
+}
+
+impl Convolution {
+    fn new(
+        batch: usize,
+        channels: [usize; 2],
+        geometry: &Geometry,
+    ) -> Result<Self, topedge_kernels::ShapeError> {
+        let config = geometry.config();
+        let [height, width] = geometry.size.map(|size| small(size, 12));
+        let [kernel_height, kernel_width] = geometry.kernel.map(|size| small(size, 6));
+        let [inputs, outputs] = channels;
+        let input = [batch, config.groups * inputs, height, width];
+        let weight = [config.groups * outputs, inputs, kernel_height, kernel_width];
+        let output = output_shape(input, weight, &config)?;
+        Ok(Self { input, weight, output, config })
+    }
+
+    /// Products, and elements to move. A size of zero counts as one: a matrix of columns has no output
+    /// channels.
+    fn work(&self) -> usize {
+        let size = |shape: &[usize]| shape.iter().map(|&n| n.max(1)).product::<usize>();
+        let products = size(&self.output) * size(&self.weight[1..]);
+        products + size(&self.input) + size(&self.weight) + size(&self.output)
+    }
 }
 
 impl Geometry {
-    /// `[batch, channels, height, width]`.
-    pub fn input(&self) -> [usize; 4] {
-        let groups = self.config().groups;
-        [
-            small(self.batch, 70),
-            groups * small(self.in_channels, 5),
-            small(self.size[0], 10),
-            small(self.size[1], 10),
-        ]
-    }
-
-    /// `[out_channels, channels / groups, kernel_height, kernel_width]`.
-    pub fn weight(&self) -> [usize; 4] {
-        let groups = self.config().groups;
-        let [height, width] = self.kernel.map(|size| small(size, 6));
-        [groups * small(self.out_channels, 12), small(self.in_channels, 5), height, width]
+    /// The convolution, made as small as it has to be; `None` if it is refused.
+    pub fn convolution(&self) -> Option<Convolution> {
+        let pairs = [self.size, self.kernel, self.stride, self.padding, self.dilation];
+        let single = [self.batch, self.in_channels, self.out_channels, self.groups, self.smaller];
+        let most = most_work(&[pairs.as_flattened(), &single].concat());
+        let [batch, inputs, outputs] =
+            [(self.batch, 70), (self.in_channels, 20), (self.out_channels, 40)]
+                .map(|(n, end)| small(n, end));
+        let mut sizes = [batch, inputs, outputs];
+        let mut convolution = Convolution::new(batch, [inputs, outputs], self).ok()?;
+        for i in 0..3 {
+            let axis = (usize::from(self.smaller) + i) % 3;
+            let work = convolution.work();
+            if work > most {
+                sizes[axis] = (sizes[axis] * most / work).max(1);
+                let [batch, inputs, outputs] = sizes;
+                convolution = Convolution::new(batch, [inputs, outputs], self).ok()?;
+            }
+        }
+        Some(convolution)
     }
 
     /// Stride, padding, dilation and groups; a stride or dilation may be 0.
-    pub fn config(&self) -> Conv2dConfig {
+    fn config(&self) -> Conv2dConfig {
         Conv2dConfig {
             stride: self.stride.map(|n| small(n, 5)),
             padding: self.padding.map(|n| small(n, 7)),

@@ -9,7 +9,7 @@
 
 use crate::conv2d::{self, Conv2dConfig, Geometry};
 use crate::element::Element;
-use crate::error::{Result, ShapeError, check_len};
+use crate::error::{Result, ShapeError, check_elements, check_len};
 use crate::parallel::{self, MOVED, SharedMut};
 use crate::view::{TensorMut, TensorRef};
 
@@ -95,11 +95,7 @@ pub fn output_shape(
     for axis in 0..2 {
         output[2 + axis] = out_size(axis, input[2 + axis], weight[2 + axis], config)?;
     }
-    let elements = output.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
-    if elements.is_none_or(|n| n > isize::MAX as usize / 8) {
-        let expected = "a number of elements that fits in memory";
-        return Err(ShapeError::new(OP, "output shape", expected, format!("{output:?}")));
-    }
+    check_elements(OP, "output", output)?;
     let geometry = Geometry::new(OP, output, weight, &config.adjoint())?;
     debug_assert_eq!(geometry.output(), input);
     Ok(output)
@@ -183,6 +179,9 @@ pub fn forward<T: Element>(
     Geometry::check(OP, "the output", output, y.shape())?;
     if let Some(bias) = bias {
         check_len(OP, "bias", output[1], bias.len())?;
+    }
+    if output.contains(&0) {
+        return Ok(());
     }
     let (strides, pointer) = (y.strides(), y.as_ptr());
     conv2d::backward_input(x, weight, &config.adjoint(), y)?;

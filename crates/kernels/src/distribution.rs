@@ -163,8 +163,8 @@ const AT_ONCE: usize = 8;
 /// The places, rounded up.
 const PLACES: usize = (TEN + 1).next_multiple_of(AT_ONCE);
 
-/// Added to a small whole number, leaves it in the last bits; to any small number, the nearest whole one.
-const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+/// Added to a small whole number, leaves it in the last bits.
+const WHOLE: f32 = 12_582_912.0; // 1.5 * 2^23
 
 /// Bytes that are compared at once, and counters that are bytes, too.
 const BYTES: usize = 32;
@@ -177,13 +177,14 @@ fn count<V: Vector<Elem = f32>>(block: &[f32; BLOCK], counts: &mut [u32; PLACES]
     const { assert!(BLOCK.is_multiple_of(BYTES) && BLOCK / BYTES <= u8::MAX as usize) };
     // Four places in the bytes of a word: two by two as whole numbers, then both. Words are written and read as
     // whole vectors; bytes that were written in smaller pieces would have to be waited for.
-    let (parts, byte, round) = (block.as_chunks::<WORDS>().0, V::splat(256.0), V::splat(ROUND));
+    let (parts, byte) = (block.as_chunks::<WORDS>().0, V::splat(256.0));
+    let first = V::splat(WHOLE + 257.0 * FIRST_BIN as f32);
     let mut halves = [[0.0_f32; WORDS]; 2];
     for (half, part) in halves.iter_mut().zip(parts.as_chunks::<2>().0) {
         let lanes = part[0].chunks_exact(V::LANES).zip(part[1].chunks_exact(V::LANES));
         for (half, (low, high)) in half.chunks_exact_mut(V::LANES).zip(lanes) {
             let (low, high) = (places(V::from_slice(low)), places(V::from_slice(high)));
-            high.mul_add(byte, low).add(round).write_to(half);
+            high.mul_add(byte, low.add(first)).write_to(half);
         }
     }
     let mut places = [0_u8; BLOCK];
@@ -207,15 +208,14 @@ fn count<V: Vector<Elem = f32>>(block: &[f32; BLOCK], counts: &mut [u32; PLACES]
     }
 }
 
-/// The place of each lane, as a whole number.
+/// The place of each lane, as a whole number, less [`FIRST_BIN`].
 #[inline(always)]
 fn places<V: Vector<Elem = f32>>(x: V) -> V {
+    let y = x.mul(V::splat(BINS as f32 / 10.0));
     let outside = V::splat(OUTSIDE as f32 - FIRST_BIN as f32);
-    let y = x.mul(V::splat(4.0));
-    // Where a comparison is false for NaN, too.
-    let y = V::select(outside.lt(y), y, outside);
-    let y = V::select(y.le(V::splat(BINS as f32)), y, outside);
-    y.floor().add(V::splat(FIRST_BIN as f32))
+    // NaN, too, is outside.
+    let y = y.max(outside);
+    V::select(y.le(V::splat(BINS as f32)), y, outside).floor()
 }
 
 #[cfg(test)]

@@ -39,6 +39,23 @@ impl fmt::Display for ShapeError {
 
 impl std::error::Error for ShapeError {}
 
+/// Elements of a tensor, at the most: far more than any memory holds. A view that repeats what it reads
+/// may stand for as many, and what a kernel makes of them, in whole tiles and counted in bytes, must not
+/// overflow.
+const MOST_ELEMENTS: u64 = 1 << 50;
+
+/// Refuses a `shape` of more elements than fit in memory. An axis of size 0 counts as 1: beside it the
+/// others would have no bound.
+pub(crate) fn check_elements(op: &'static str, what: &str, shape: [usize; 4]) -> Result<()> {
+    let most = MOST_ELEMENTS.min(isize::MAX as u64 / 8);
+    let elements = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
+    if elements.is_some_and(|elements| elements as u64 <= most) {
+        return Ok(());
+    }
+    let expected = "a number of elements that fits in memory";
+    Err(ShapeError::new(op, format!("{what} shape"), expected, format!("{shape:?}")))
+}
+
 /// Refuses `got != expected` with an error of `op` about `what`.
 pub(crate) fn check_len(op: &'static str, what: &str, expected: usize, got: usize) -> Result<()> {
     if expected == got {

@@ -8,8 +8,10 @@
 //! - the edge, pixel 0 or `size - 1`, with [`PadMode::Replicate`];
 //! - pixel `i` modulo `size` with [`PadMode::Circular`].
 
+use std::ops::Range;
+
 use crate::element::Element;
-use crate::error::{Result, ShapeError};
+use crate::error::{Result, ShapeError, check_elements};
 use crate::parallel::{self, MOVED, SharedMut};
 use crate::view::{TensorMut, TensorRef};
 
@@ -68,6 +70,29 @@ impl PadMode {
         };
         inside.contains(&source).then_some(source as usize)
     }
+
+    /// The places of a padded axis, of `before` places before the image and `out` in all, that hold `pixel`:
+    /// what [`source`](Self::source) says, the other way round.
+    fn places(self, [size, out]: [usize; 2], before: usize, pixel: usize) -> [Range<usize>; 3] {
+        let (at, last) = (before + pixel, size - 1);
+        let one = |at: Option<usize>| match at {
+            Some(at) if at < out => at..at + 1,
+            _ => 0..0,
+        };
+        match self {
+            Self::Zeros => [0..0, one(Some(at)), 0..0],
+            Self::Reflect => [
+                one(before.checked_sub(pixel).filter(|_| pixel > 0)),
+                one(Some(at)),
+                one((pixel < last).then_some(before + 2 * last - pixel)),
+            ],
+            Self::Replicate => {
+                let start = if pixel == 0 { 0 } else { at };
+                [0..0, start..if pixel == last { out } else { at + 1 }, 0..0]
+            }
+            Self::Circular => [one(at.checked_sub(size)), one(Some(at)), one(Some(at + size))],
+        }
+    }
 }
 
 /// How much is added around images, and what. Each pair is `[vertical, horizontal]`.
@@ -120,11 +145,7 @@ pub fn output_shape(input: [usize; 4], config: &Pad2dConfig) -> Result<[usize; 4
         let padded = size.checked_add(before[axis]).and_then(|n| n.checked_add(after[axis]));
         output[2 + axis] = padded.unwrap_or(usize::MAX);
     }
-    let elements = output.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
-    if elements.is_none_or(|n| n > isize::MAX as usize / 8) {
-        let expected = "a number of elements that fits in memory";
-        return Err(ShapeError::new(op, "output shape", expected, format!("{output:?}")));
-    }
+    check_elements(op, "output", output)?;
     Ok(output)
 }
 
@@ -160,12 +181,12 @@ pub fn forward<T: Element>(
     if output.contains(&0) {
         return Ok(());
     }
-    let sources = [0, 1].map(|axis| {
-        let (size, before) = (x.shape()[2 + axis], config.before[axis] as isize);
-        let place = |at| config.mode.source(size, at as isize - before);
-        Sources::new((0..output[2 + axis]).map(|at| place(at).into_iter()))
+    let size = x.shape();
+    gather(&x, y, |axis, at| {
+        let at = at as isize - config.before[axis] as isize;
+        let source = config.mode.source(size[2 + axis], at);
+        [source.map_or(0..0, |source| source..source + 1), 0..0, 0..0]
     });
-    gather(&x, &sources, y);
     Ok(())
 }
 
@@ -186,17 +207,10 @@ pub fn backward<T: Element>(
     if dx.shape().contains(&0) {
         return Ok(());
     }
-    let sources = [0, 1].map(|axis| {
-        let (size, before) = (dx.shape()[2 + axis], config.before[axis] as isize);
-        let mut places = vec![vec![]; size];
-        for at in 0..output[2 + axis] {
-            if let Some(pixel) = config.mode.source(size, at as isize - before) {
-                places[pixel].push(at);
-            }
-        }
-        Sources::new(places.into_iter().map(Vec::into_iter))
+    let size = dx.shape();
+    gather(&dy, dx, |axis, pixel| {
+        config.mode.places([size, output].map(|shape| shape[2 + axis]), config.before[axis], pixel)
     });
-    gather(&dy, &sources, dx);
     Ok(())
 }
 
@@ -208,32 +222,14 @@ fn check_shape(op: &'static str, what: &str, expected: [usize; 4], got: [usize; 
     Err(ShapeError::new(op, format!("shape of {what}"), expected, got))
 }
 
-/// For each place of an axis of the target, the places of the source that it sums.
-struct Sources {
-    places: Vec<usize>,
-    /// Where in `places` those of each place end.
-    ends: Vec<usize>,
-}
-
-impl Sources {
-    fn new(each: impl Iterator<Item = impl Iterator<Item = usize>>) -> Self {
-        let mut sources = Self { places: vec![], ends: vec![] };
-        for places in each {
-            sources.places.extend(places);
-            sources.ends.push(sources.places.len());
-        }
-        sources
-    }
-
-    fn of(&self, at: usize) -> &[usize] {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.places[start..self.ends[at]]
-    }
-}
-
 /// Sets each pixel of `y` to the sum of those of `x` in its sources' rows and columns, in their
-/// order. Both directions of padding are that; of each job's pixels nothing depends on another job.
-fn gather<T: Element>(x: &TensorRef<'_, T>, sources: &[Sources; 2], y: TensorMut<'_, T>) {
+/// order; `sources(axis, place)` says which these are. Both directions of padding are that; of each job's
+/// pixels nothing depends on another job.
+fn gather<T: Element>(
+    x: &TensorRef<'_, T>,
+    y: TensorMut<'_, T>,
+    sources: impl Fn(usize, usize) -> [Range<usize>; 3] + Sync + Send,
+) {
     let [batch, channels, height, width] = y.shape();
     let (from, to) = (x.strides(), y.strides());
     // Images or channels that are neighbours in memory are copied as a run; planes one by one.
@@ -252,11 +248,13 @@ fn gather<T: Element>(x: &TensorRef<'_, T>, sources: &[Sources; 2], y: TensorMut
         let plane = [plane / outer[1], plane % outer[1]];
         let offset = |strides: [usize; 4]| plane[0] * strides[0] + plane[1] * strides[1];
         let row = offset(to) + h * to[2];
+        let source_rows = sources(0, h);
         for w in 0..width {
+            let source_columns = sources(1, w);
             let place = target.get().wrapping_add(row + w * to[3]);
             let mut first = true;
-            for &source_h in sources[0].of(h) {
-                for &source_w in sources[1].of(w) {
+            for source_h in source_rows.iter().cloned().flatten() {
+                for source_w in source_columns.iter().cloned().flatten() {
                     let source = offset(from) + source_h * from[2] + source_w * from[3];
                     // SAFETY: sources are places of `x`, and `lanes` of its pixels lie there side
                     // by side; this row of `y` is this job's alone.

@@ -96,7 +96,7 @@ macro_rules! view {
 
         impl<'a, T: Copy> $name<'a, T> {
             /// A view of `data` in which index `i` lies at the sum of `i[axis] * strides[axis]`
-            /// elements.
+            /// elements. Strides of a view without elements say nothing, and are 0.
             ///
             /// # Errors
             ///
@@ -104,6 +104,7 @@ macro_rules! view {
             /// two indices would share an element.
             pub fn new(data: $slice, shape: [usize; $dims], strides: [usize; $dims]) -> Result<Self> {
                 check($op, data.len(), shape, strides, $unique)?;
+                let strides = if shape.contains(&0) { [0; $dims] } else { strides };
                 Ok(Self { pointer: data.$as_ptr(), shape, strides, slice: PhantomData })
             }
 
@@ -221,13 +222,16 @@ impl<'a, T: Copy> MatMut<'a, T> {
     }
 }
 
-/// The offset of `index`, which must be inside `shape`.
-fn offset(shape: [usize; 4], strides: [usize; 4], index: [usize; 4]) -> usize {
+/// The offset of `index`, which must be inside `shape`. Without iterators, which move arrays about, and
+/// inlined, like those who call it: the naive loops of the tests do so for each factor.
+#[inline(always)]
+fn offset(shape: &[usize; 4], strides: &[usize; 4], index: [usize; 4]) -> usize {
+    let [n, c, h, w] = index;
     assert!(
-        index.iter().zip(shape).all(|(&i, size)| i < size),
+        n < shape[0] && c < shape[1] && h < shape[2] && w < shape[3],
         "index {index:?} outside shape {shape:?}"
     );
-    index.iter().zip(strides).map(|(i, stride)| i * stride).sum()
+    n * strides[0] + c * strides[1] + h * strides[2] + w * strides[3]
 }
 
 impl<'a, T: Copy> TensorRef<'a, T> {
@@ -245,9 +249,21 @@ impl<'a, T: Copy> TensorRef<'a, T> {
     /// # Panics
     ///
     /// If the index is outside the shape.
+    #[inline(always)]
     pub fn get(&self, index: [usize; 4]) -> T {
         // SAFETY: `offset` has checked that the index is inside the shape, so inside the slice.
-        unsafe { *self.pointer.add(offset(self.shape, self.strides, index)) }
+        unsafe { *self.pointer.add(offset(&self.shape, &self.strides, index)) }
+    }
+
+    /// Every `step`th index along `axis` from `first` on, `len` of them: at least one, and all inside.
+    pub(crate) fn every(&self, axis: usize, first: usize, len: usize, step: usize) -> Self {
+        assert!(len > 0 && first + (len - 1) * step < self.shape[axis]);
+        let mut view = *self;
+        view.pointer = self.pointer.wrapping_add(first * self.strides[axis]);
+        view.shape[axis] = len;
+        // A single one may have a huge stride.
+        view.strides[axis] = self.strides[axis].wrapping_mul(step);
+        view
     }
 }
 
@@ -261,15 +277,39 @@ impl<'a, T: Copy> TensorMut<'a, T> {
         Self::new(data, shape, row_major(shape))
     }
 
+    /// The one place at `[h, w]` of each channel.
+    pub(crate) fn place(&mut self, [h, w]: [usize; 2]) -> TensorMut<'_, T> {
+        let Self { pointer, shape: [n, c, height, width], strides, .. } = *self;
+        assert!(h < height && w < width);
+        let pointer = pointer.wrapping_add(h * strides[2] + w * strides[3]);
+        TensorMut { pointer, shape: [n, c, 1, 1], strides, slice: PhantomData }
+    }
+
+    /// Puts `value` at every index.
+    pub(crate) fn fill(&mut self, value: T) {
+        let [batch, channels, height, width] = self.shape;
+        if self.shape.contains(&0) {
+            return;
+        }
+        for n in 0..batch {
+            for c in 0..channels {
+                for h in 0..height {
+                    (0..width).for_each(|w| self.set([n, c, h, w], value));
+                }
+            }
+        }
+    }
+
     /// Puts `value` at `[n, c, h, w]`.
     ///
     /// # Panics
     ///
     /// If the index is outside the shape.
+    #[inline(always)]
     pub fn set(&mut self, index: [usize; 4], value: T) {
         // SAFETY: `offset` has checked that the index is inside the shape, so inside the slice,
         // which this view holds alone.
-        unsafe { *self.pointer.add(offset(self.shape, self.strides, index)) = value }
+        unsafe { *self.pointer.add(offset(&self.shape, &self.strides, index)) = value }
     }
 
     /// The element at `[n, c, h, w]`.
@@ -277,8 +317,9 @@ impl<'a, T: Copy> TensorMut<'a, T> {
     /// # Panics
     ///
     /// If the index is outside the shape.
+    #[inline(always)]
     pub fn get(&self, index: [usize; 4]) -> T {
         // SAFETY: `offset` has checked that the index is inside the shape, so inside the slice.
-        unsafe { *self.pointer.add(offset(self.shape, self.strides, index)) }
+        unsafe { *self.pointer.add(offset(&self.shape, &self.strides, index)) }
     }
 }

@@ -1,9 +1,10 @@
 //! Arguments that cannot be: every kernel refuses them with an error that names what is wrong, on every
-//! instruction set, and touches nothing. Sizes of zero, which can be, give what a sum of nothing is.
+//! instruction set, and touches nothing. Sizes of zero, which can be, give what a sum of nothing is; and
+//! so do steps and borders of any size that a convolution can have, or of which nothing can be seen.
 
 mod common;
 
-use common::each_isa;
+use common::{FORMATS, Format, each_isa, layout, noise, to};
 use topedge_kernels::conv_transpose2d::{self, ConvTranspose2dConfig};
 use topedge_kernels::conv2d::{self, Conv2dConfig, ConvMatrix};
 use topedge_kernels::elementwise as e;
@@ -13,7 +14,7 @@ use topedge_kernels::optim::{Adam, Sgd, adam, sgd};
 use topedge_kernels::pad::{self, Pad2dConfig, PadMode};
 use topedge_kernels::pool::{self, Pool2dConfig};
 use topedge_kernels::softmax::{self, CrossEntropy, cross_entropy};
-use topedge_kernels::{MatMut, MatRef, Result, TensorMut, TensorRef, reduce};
+use topedge_kernels::{MatMut, MatRef, Result, TensorMut, TensorRef, Winograd, reduce, reference};
 
 const HUGE: usize = usize::MAX / 2;
 
@@ -250,4 +251,309 @@ fn sizes_of_zero() {
         let x = MatRef::row_major(&none, 0, 3).unwrap();
         assert!(cross_entropy(x, &[], &CrossEntropy::default(), None).unwrap().is_nan());
     });
+}
+
+/// A memory format; where the flag is set, with huge strides along axes of one place.
+type Layout = (Format, bool);
+
+fn strides(shape: [usize; 4], (format, odd): Layout) -> [usize; 4] {
+    let (strides, _) = layout(shape, format);
+    let huge = [usize::MAX, 1 << 63, 3 << 61, usize::MAX / 3];
+    // A stride of 1 is what says that images lie channels-last or batch-last.
+    let stays = |axis: usize| !odd || shape[axis] != 1 || strides[axis] == 1;
+    [0, 1, 2, 3].map(|axis| if stays(axis) { strides[axis] } else { huge[axis] })
+}
+
+fn read(data: &[f32], shape: [usize; 4], layout: Layout) -> TensorRef<'_, f32> {
+    TensorRef::new(data, shape, strides(shape, layout)).unwrap()
+}
+
+fn write(data: &mut [f32], shape: [usize; 4], layout: Layout) -> TensorMut<'_, f32> {
+    TensorMut::new(data, shape, strides(shape, layout)).unwrap()
+}
+
+fn indices([n, c, h, w]: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
+    (0..n * c * h * w).map(move |i| [i / w / h / c, i / w / h % c, i / w % h, i % w])
+}
+
+/// A contiguous tensor in another layout.
+fn lay(from: &[f32], shape: [usize; 4], to: Layout) -> Vec<f32> {
+    let mut data = vec![0.0; layout(shape, to.0).1.max(1)];
+    let mut view = write(&mut data, shape, to);
+    indices(shape).zip(from).for_each(|(at, &value)| view.set(at, value));
+    data
+}
+
+/// A convolution and both of its gradients, in every memory format, by Winograd's method and without, are
+/// what the naive loops say; if the convolution is not refused.
+#[track_caller]
+fn all_formats(input: [usize; 4], weight: [usize; 4], config: &Conv2dConfig) {
+    let Ok(output) = conv2d::output_shape(input, weight, config) else { return };
+    let dense = (Format::Contiguous, false);
+    let [x, w, dy] = [(input, 1), (weight, 2), (output, 3)]
+        .map(|(shape, seed)| to::<f32>(&noise(shape.iter().product(), seed)));
+    let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
+    {
+        use reference::conv2d::{backward_input, backward_weight, forward};
+        let (x, w, dy) =
+            (read(&x, input, dense), read(&w, weight, dense), read(&dy, output, dense));
+        forward(x, w, None, config, write(&mut y, output, dense)).unwrap();
+        backward_input(dy, w, config, write(&mut dx, input, dense)).unwrap();
+        backward_weight(x, dy, config, write(&mut dw, weight, dense)).unwrap();
+    }
+    let same = |got: &[f32], shape, layout, want: &[f32], what: &str| {
+        let got = read(got, shape, layout);
+        for (at, want) in indices(shape).zip(want) {
+            let near = (got.get(at) - want).abs() < 1e-3;
+            assert!(near, "{what} {at:?} of {input:?}, {weight:?}, {config:?}, {layout:?}");
+        }
+    };
+    each_isa(|_| {
+        for layout in FORMATS.into_iter().flat_map(|format| [(format, false), (format, true)]) {
+            let (x_data, dy_data) = (lay(&x, input, layout), lay(&dy, output, layout));
+            let (x, dy) = (read(&x_data, input, layout), read(&dy_data, output, layout));
+            let w = read(&w, weight, dense);
+            for winograd in [Winograd::Off, Winograd::Always] {
+                let (mut got_y, mut got_dx) = (dy_data.clone(), x_data.clone());
+                let mut got_dw = dw.clone();
+                winograd.with(|| {
+                    conv2d::forward(x, w, None, config, write(&mut got_y, output, layout)).unwrap();
+                    let to = write(&mut got_dx, input, layout);
+                    conv2d::backward_input(dy, w, config, to).unwrap();
+                    let to = write(&mut got_dw, weight, dense);
+                    conv2d::backward_weight(x, dy, config, to).unwrap();
+                });
+                same(&got_y, output, layout, &y, "output");
+                same(&got_dx, input, layout, &dx, "input's gradient");
+                same(&got_dw, weight, dense, &dw, "weight's gradient");
+            }
+        }
+    });
+}
+
+/// Steps, borders and distances that are far larger than the image.
+#[test]
+fn convolutions_that_reach_far() {
+    let plain = Conv2dConfig::default();
+    for exponent in [6, 20, 40, 47, 61, 62] {
+        let far = 1 << exponent;
+        for (stride, padding, dilation) in [
+            // The kernel steps over all of the image, or into it from the border.
+            ([1, far], [0, 0], [1, 1]),
+            ([far, 3], [0, 0], [1, 1]),
+            ([far - 1, 1], [far / 2, 1], [1, 1]),
+            ([1, far], [0, far - 1], [1, 1]),
+            ([far, far], [far - 1, far], [1, 1]),
+            // One tap is in the border before the image, and one on it or behind it.
+            ([1, far], [0, far / 2], [1, far - 1]),
+            ([1, far * 2], [1, far - 50], [1, far + 3]),
+            ([far, 1], [far, 1], [far, 1]),
+            ([1, 1], [1, 1], [far, far]),
+        ] {
+            let config = Conv2dConfig { stride, padding, dilation, ..plain };
+            all_formats([1, 8, 1, 100], [1, 8, 1, 2], &config);
+            all_formats([2, 3, 5, 4], [2, 3, 2, 1], &config);
+            all_formats([17, 2, 1, 3], [5, 2, 1, 1], &config);
+            all_formats([2, 4, 4, 6], [4, 2, 3, 3], &Conv2dConfig { groups: 2, ..config });
+        }
+    }
+    // A single tap has no distance to another one, and a single place none to another one.
+    let config = Conv2dConfig { stride: [usize::MAX / 2; 2], dilation: [usize::MAX; 2], ..plain };
+    all_formats([2, 3, 5, 4], [2, 3, 1, 1], &config);
+    all_formats([1, 1, 2, 2], [1, 1, 1, 1], &Conv2dConfig { stride: [3, usize::MAX / 3], ..plain });
+}
+
+/// Sizes whose padded image no memory holds.
+#[test]
+fn convolutions_that_reach_too_far() {
+    let plain = Conv2dConfig::default();
+    let refused = |input, weight, config: Conv2dConfig, what| {
+        refused(conv2d::output_shape(input, weight, &config), what);
+    };
+    let wrapped = Conv2dConfig {
+        stride: [1, 1 << 62],
+        padding: [0, (1 << 61) - 50],
+        dilation: [1, (1 << 61) + 100],
+        groups: 1,
+    };
+    refused([1, 8, 1, 100], [1, 8, 1, 2], wrapped, "padded input shape");
+    let high = (1usize << 59).div_ceil(9);
+    let wrapped =
+        Conv2dConfig { stride: [1 << 57, 2], padding: [0, 9], dilation: [high - 1, 17], groups: 1 };
+    refused([1, 16, high, 1], [1, 16, 2, 2], wrapped, "input shape");
+    refused([1, 1 << 30, 1, 1 << 21], [1, 1 << 30, 1, 1], plain, "input shape");
+    refused([1, 1, 1 << 26, 1 << 26], [1, 1, 1 << 26, 1 << 26], plain, "input shape");
+    let padding = [1 << 30, 1 << 30];
+    refused([1, 1, 4, 4], [1, 1, 3, 3], Conv2dConfig { padding, ..plain }, "padded input shape");
+    let config = ConvTranspose2dConfig { stride: [1 << 40, 1 << 40], ..Default::default() };
+    let shape = conv_transpose2d::output_shape([1, 1, 2, 2], [1, 1, 3, 3], &config);
+    assert!(shape.unwrap_err().to_string().contains("output shape"));
+}
+
+/// Views that repeat one number are of any size, and what is made of them is not.
+#[test]
+fn views_that_repeat() {
+    let far = 1 << 24;
+    each_isa(|_| {
+        for winograd in [Winograd::Off, Winograd::Always] {
+            winograd.with(|| {
+                // Of a border of 2^24, only what sees the image counts.
+                let (x, dy) = ([2.0_f32; 3], [1.0_f32]);
+                let config = Conv2dConfig { padding: [0, far], ..Default::default() };
+                for strides in [[3, 3, 3, 1], [1, 3, 3, 1], [3, 1, 3, 1]] {
+                    let x = TensorRef::new(&x, [1, 1, 1, 3], strides).unwrap();
+                    let repeated = strides.map(|stride| usize::from(stride == 1));
+                    let dy_strides = [repeated[0], repeated[1], 0, 0];
+                    let shape = [1, 1, 1, 2 * far + 2];
+                    let dy = TensorRef::new(&dy, shape, dy_strides).unwrap();
+                    let mut dw = [9.0_f32; 2];
+                    let to = TensorMut::contiguous(&mut dw, [1, 1, 1, 2]).unwrap();
+                    conv2d::backward_weight(x, dy, &config, to).unwrap();
+                    assert_eq!(dw, [6.0; 2]);
+                    let weight = TensorRef::new(&[3.0_f32], [1, 1, 1, 2], [0; 4]).unwrap();
+                    let mut dx = [9.0_f32; 3];
+                    let to = TensorMut::new(&mut dx, [1, 1, 1, 3], strides).unwrap();
+                    conv2d::backward_input(dy, weight, &config, to).unwrap();
+                    assert_eq!(dx, [6.0; 3]);
+                }
+                // And of an image of 2^45 places, what is seen.
+                let (high, x) = (1 << 41, [1.0_f32; 16]);
+                let config = Conv2dConfig {
+                    stride: [high, 2],
+                    padding: [0, 9],
+                    dilation: [high - 1, 17],
+                    groups: 1,
+                };
+                let ones = [1.0_f32; 64];
+                let weight = TensorRef::contiguous(&ones, [1, 16, 2, 2]).unwrap();
+                for strides in [[16, 1, 0, 16], [1, 1, 0, 1], [0; 4]] {
+                    let x = TensorRef::new(&x, [1, 16, high, 1], strides).unwrap();
+                    let mut y = [9.0_f32; 2];
+                    let to = TensorMut::new(&mut y, [1, 1, 1, 1], [2, 1, 2, 1]).unwrap();
+                    conv2d::forward(x, weight, None, &config, to).unwrap();
+                    assert_eq!(y, [0.0, 9.0]);
+                    let dy = TensorRef::new(&ones, [1, 1, 1, 1], [2, 1, 2, 1]).unwrap();
+                    let mut dw = [9.0_f32; 64];
+                    let to = TensorMut::contiguous(&mut dw, [1, 16, 2, 2]).unwrap();
+                    conv2d::backward_weight(x, dy, &config, to).unwrap();
+                    assert_eq!(dw, [0.0; 64]);
+                }
+            });
+        }
+    });
+}
+
+/// Where nothing is to be written, the sizes beside it do not matter: none of these may take its time, or
+/// memory.
+#[test]
+fn nothing_of_much() {
+    let (none, config): ([f32; 0], _) = ([], Conv2dConfig::default());
+    let huge = [usize::MAX; 4];
+    let read = |shape| TensorRef::new(&none, shape, huge).unwrap();
+    let (far, wide) = (1 << 46, 1 << 23);
+    each_isa(|_| {
+        macro_rules! write {
+            ($shape:expr) => {
+                TensorMut::new(&mut [0.0_f32; 0], $shape, huge).unwrap()
+            };
+        }
+        let c = MatMut::new(&mut [0.0_f32; 0], [usize::MAX, 0], [1, 1]).unwrap();
+        let [a, b] =
+            [[usize::MAX, 0], [0, 0]].map(|shape| MatRef::new(&none, shape, [1, 1]).unwrap());
+        gemm(1.0, a, b, 0.0, c).unwrap();
+        let c = MatMut::new(&mut [0.0_f32; 0], [0, 0], [1, 1]).unwrap();
+        gemm(1.0, b, b, 0.0, c).unwrap();
+        let c = MatMut::new(&mut [0.0_f64; 0], [0, usize::MAX], [1, 1]).unwrap();
+        let a = MatRef::new(&[0.0_f64; 0], [0, 0], [1, 1]).unwrap();
+        let b = MatRef::new(&[0.0_f64; 0], [0, usize::MAX], [1, 1]).unwrap();
+        gemm(1.0, a, b, 0.0, c).unwrap();
+
+        for winograd in [Winograd::Off, Winograd::Always] {
+            winograd.with(|| {
+                let weight = [1.0_f32; 9];
+                let weight = TensorRef::contiguous(&weight, [1, 1, 3, 3]).unwrap();
+                for (input, output) in [
+                    ([0, 1, wide, wide], [0, 1, wide - 2, wide - 2]),
+                    ([0, 1, 3, far], [0, 1, 1, far - 2]),
+                ] {
+                    let (x, dy) = (read(input), read(output));
+                    conv2d::forward(x, weight, None, &config, write!(output)).unwrap();
+                    conv2d::backward_input(dy, weight, &config, write!(input)).unwrap();
+                    let mut dw = [9.0_f32; 9];
+                    let to = TensorMut::contiguous(&mut dw, [1, 1, 3, 3]).unwrap();
+                    conv2d::backward_weight(x, dy, &config, to).unwrap();
+                    assert_eq!(dw, [0.0; 9]);
+                    let mut db = [9.0_f32];
+                    conv2d::backward_bias(dy, &mut db).unwrap();
+                    assert_eq!(db, [0.0]);
+                    let plain = ConvTranspose2dConfig::default();
+                    let bias = Some(&[1.0_f32][..]);
+                    conv_transpose2d::forward(dy, weight, bias, &plain, write!(input)).unwrap();
+                    conv_transpose2d::backward_input(x, weight, &plain, write!(output)).unwrap();
+                }
+                // Many groups of no image.
+                let (x, config) = (read([0, wide, 1, 1]), Conv2dConfig { groups: wide, ..config });
+                let weight = TensorRef::new(&[1.0_f32], [wide, 1, 1, 1], [0; 4]).unwrap();
+                conv2d::forward(x, weight, None, &config, write!([0, wide, 1, 1])).unwrap();
+            });
+        }
+        let columns = MatMut::new(&mut [0.0_f32; 0], [far, 0], [1, 1]).unwrap();
+        conv2d::im2col(read([0, far, 1, 1]), [1, 1], &config, columns).unwrap();
+        let columns = MatRef::new(&none, [far, 0], [1, 1]).unwrap();
+        conv2d::col2im(columns, [1, 1], &config, write!([0, far, 1, 1])).unwrap();
+
+        let pool = Pool2dConfig::new([1, 1]);
+        let shape = [0, far, 2, 2];
+        pool::avg_forward(read(shape), &pool, write!(shape)).unwrap();
+        pool::avg_backward(read(shape), &pool, write!(shape)).unwrap();
+        pool::adaptive_avg_forward(read([far, 1, 2, 0]), write!([far, 1, 0, 0])).unwrap();
+        pool::adaptive_avg_backward(read([far, 1, 0, 0]), write!([far, 1, 2, 0])).unwrap();
+        let indices: [u32; 0] = [];
+        let from = TensorRef::new(&indices, shape, huge).unwrap();
+        let to = TensorMut::new(&mut [0_u32; 0], shape, huge).unwrap();
+        pool::max_forward(read(shape), &pool, write!(shape), to).unwrap();
+        pool::max_backward(read(shape), from, write!(shape)).unwrap();
+        let shape = [far, 1, 0, 2];
+        let from = TensorRef::new(&indices, shape, huge).unwrap();
+        pool::max_backward(read(shape), from, write!(shape)).unwrap();
+        let pad = Pad2dConfig::default();
+        pad::forward(read([far, 0, 2, 2]), &pad, write!([far, 0, 2, 2])).unwrap();
+        pad::backward(read([far, 0, 2, 2]), &pad, write!([far, 0, 2, 2])).unwrap();
+
+        for f in [reduce::sum_axis, reduce::mean_axis] {
+            f(&none, far, 2, 0, &mut []).unwrap();
+            f(&none, 0, far, 2, &mut []).unwrap();
+            f(&none, 2, far, 0, &mut []).unwrap();
+        }
+        reduce::broadcast_axis(&none, far, 2, 0, &mut []).unwrap();
+        reduce::argmax_axis(&none, far, 2, 0, &mut []).unwrap();
+        for f in [softmax::softmax, softmax::log_softmax] {
+            f(&none, far, 2, 0, &mut []).unwrap();
+            f(&none, far, 0, 2, &mut []).unwrap();
+            f(&none, 0, far, 2, &mut []).unwrap();
+        }
+        e::copy_strided(&none, &[far, 0], &[1, 1], 0, &mut []).unwrap();
+    });
+    // A function of four numbers.
+    for dilation in [2, 1 << 20, 1 << 48] {
+        let config =
+            Pool2dConfig { dilation: [dilation, 1], stride: [1, 1], ..Pool2dConfig::new([2, 2]) };
+        let shape = pool::output_shape([1, 1, 1 << 49, 2], &config);
+        assert_eq!(shape, Ok([1, 1, (1 << 49) - dilation, 1]));
+    }
+    refused(
+        pool::output_shape([1 << 20, 1 << 20, 1 << 20, 1], &Pool2dConfig::new([1, 1])),
+        "memory",
+    );
+}
+
+/// The gradient of padding of 2^40 places is that of a few pixels.
+#[test]
+fn borders_that_repeat() {
+    let (far, dy) = (1 << 40, [1.0_f32]);
+    let dy = TensorRef::new(&dy, [1, 1, 1, far + 3], [0; 4]).unwrap();
+    let config = Pad2dConfig { before: [0, far], ..Default::default() };
+    let mut dx = [9.0_f32; 3];
+    pad::backward(dy, &config, TensorMut::contiguous(&mut dx, [1, 1, 1, 3]).unwrap()).unwrap();
+    assert_eq!(dx, [1.0; 3]);
 }

@@ -168,6 +168,15 @@ fn many_panels_of_channels_and_many_places() {
     }
 }
 
+/// Kernels of one tap whose sum over the places is longer than a block, by panels enough for several threads.
+#[test]
+fn one_tap_on_many_places() {
+    for format in [Format::ChannelsLast, Format::GappedChannelsLast] {
+        let (input, weight, formats) = ([5, 530, 20, 21], [150, 530, 1, 1], [format; 2]);
+        check::<f32>(&Case { input, weight, config: config(2, 0), formats, bias: true });
+    }
+}
+
 fn axis() -> impl Strategy<Value = [usize; 5]> {
     // size, kernel, stride, padding (also larger than needed), dilation
     (1usize..9, 1usize..5, 1usize..4, 0usize..6, 1usize..4)
@@ -199,6 +208,26 @@ proptest! {
             config,
             formats: formats.map(|format| FORMATS[format]),
             bias,
+        });
+    }
+
+    /// Kernels of one tap, of many weights and with places that are far apart.
+    #[test]
+    fn one_tap(
+        batch in 1usize..4,
+        groups in 1usize..4,
+        inputs in prop_oneof![1usize..50, 300usize..350],
+        outputs in 1usize..70,
+        size in prop::array::uniform2(1usize..8),
+        stride in prop::array::uniform2(1usize..5),
+        gaps in prop::array::uniform2(any::<bool>()),
+    ) {
+        check::<f32>(&Case {
+            input: [batch, groups * inputs, size[0], size[1]],
+            weight: [groups * outputs, inputs, 1, 1],
+            config: Conv2dConfig { stride, groups, ..Default::default() },
+            formats: gaps.map(|gap| FORMATS[if gap { 4 } else { 1 }]),
+            bias: true,
         });
     }
 
@@ -285,9 +314,12 @@ fn zeros_give_the_bias() {
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    for format in [Format::Contiguous, Format::ChannelsLast, Format::BatchLast] {
-        let (input, weight) = ([70, 6, 15, 14], [12, 6, 3, 3]);
-        let config = config(2, 1);
+    let layers = [([70, 6, 15, 14], [12, 6, 3, 3], 1), ([5, 530, 20, 21], [150, 530, 1, 1], 0)];
+    let formats = [Format::Contiguous, Format::ChannelsLast, Format::BatchLast];
+    for ((input, weight, padding), format) in
+        layers.into_iter().flat_map(|layer| formats.map(|format| (layer, format)))
+    {
+        let config = config(2, padding);
         let output = output_shape(input, weight, &config).unwrap();
         let ((xs, x_len), (ys, y_len)) = (layout(input, format), layout(output, format));
         let (ws, w_len) = layout(weight, Format::Contiguous);

@@ -144,6 +144,7 @@ mod tests {
             ("compared epochs", comparison.epochs_figure()),
             ("compared schedules", comparison.schedule_figure()),
             ("compared layers", comparison.layer_figures().remove(0).1),
+            ("compared histograms", comparison.histogram_figures().remove(0).1),
         ]
     }
 

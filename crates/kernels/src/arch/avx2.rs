@@ -171,6 +171,11 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        Self(intrinsic!(_mm256_max_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
     fn pow2(self) -> Self {
         Self(intrinsic!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
             _mm256_cvtps_epi32(self.0),

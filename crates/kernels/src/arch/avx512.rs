@@ -169,6 +169,11 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        Self(intrinsic!(_mm512_max_ps(self.0, b.0)))
+    }
+
+    #[inline(always)]
     fn pow2(self) -> Self {
         Self(intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
             _mm512_cvtps_epi32(self.0),

@@ -136,6 +136,12 @@ pub(crate) trait Vector: Copy {
 
     /// `bits` in every lane: to be selected and stored, not calculated with.
     fn splat_bits(bits: u32) -> Self;
+    /// The greater of both; `b` where one is NaN.
+    #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        Self::select(b.lt(self), self, b)
+    }
+
     /// The low 32 bits of each lane.
     ///
     /// # Safety

@@ -2,7 +2,7 @@
 
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
-use crate::error::{Result, check_len};
+use crate::error::{Result, check_elements, check_len};
 use crate::gemm::Microkernel;
 use crate::parallel::{self, MOVED, SharedMut};
 use crate::view::TensorRef;
@@ -11,16 +11,20 @@ use crate::view::TensorRef;
 ///
 /// # Errors
 ///
-/// If `db` does not have one number for each channel of `dy`.
+/// If `db` does not have one number for each channel of `dy`, or `dy` has more elements than any memory
+/// holds.
 pub fn backward_bias<T: Element>(dy: TensorRef<'_, T>, db: &mut [T]) -> Result<()> {
+    let op = "conv2d backward to bias";
     let [batch, channels, height, width] = dy.shape();
-    check_len("conv2d backward to bias", "the bias's gradient", channels, db.len())?;
+    check_elements(op, "output's gradient", dy.shape())?;
+    check_len(op, "the bias's gradient", channels, db.len())?;
+    if dy.shape().contains(&0) {
+        db.fill(T::ZERO);
+        return Ok(());
+    }
     let isa = Isa::current();
     let to = SharedMut::new(db.as_mut_ptr());
-    // Beside an axis of size 0 the others may be huge.
-    let operations =
-        [batch, channels, height, width, MOVED].into_iter().fold(1, usize::saturating_mul);
-    parallel::for_each(channels, operations, |channel| {
+    parallel::for_each(channels, batch * channels * height * width * MOVED, |channel| {
         let sum = T::run(isa, SumChannel { dy: &dy, channel });
         // SAFETY: one job a channel, and `db` has them all.
         unsafe { *to.get().add(channel) = sum };

@@ -43,14 +43,14 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     let [mr, nr] = T::run(isa, TileSize);
     let (panels, depth) = (conv.rows.div_ceil(mr), conv.depth());
     let tiles = conv.positions() * conv.batch.div_ceil(nr);
-    let operations = conv.rows * depth * conv.positions() * conv.batch;
+    let operations = parallel::operations([conv.rows, depth, conv.positions(), conv.batch]);
     let copies = panels >= COPY_FROM_PANELS;
     let mut job_tiles = (JOB / (conv.rows * depth * nr).max(1)).max(1);
     if copies {
         // Whole rows of the grid, but where that leaves too few jobs.
         job_tiles = job_tiles.max(conv.grid[1].min(tiles.div_ceil(JOBS)));
     }
-    scratch::with(panels * depth * mr, |weight: &mut [T]| {
+    scratch::with(scratch::product([panels, depth, mr]), |weight: &mut [T]| {
         let to = SharedMut::new(weight.as_mut_ptr());
         parallel::for_each(panels, weight.len() * MOVED, |panel| {
             // SAFETY: each job has a panel of its own.
@@ -61,7 +61,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
         parallel::for_each(tiles.div_ceil(job_tiles), operations, |job| {
             let first = job * job_tiles;
             let tiles = [first, tiles.min(first + job_tiles)];
-            scratch::with(depth * nr, |rows: &mut [T]| {
+            scratch::with(scratch::product([depth, nr]), |rows: &mut [T]| {
                 T::run(isa, Tiles { conv, weight, tiles, copies, rows });
             });
         });

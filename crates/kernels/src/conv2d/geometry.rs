@@ -1,6 +1,6 @@
 //! Sizes of a convolution, checked once, before anything is touched.
 
-use crate::error::{Result, ShapeError};
+use crate::error::{Result, ShapeError, check_elements};
 
 /// How a kernel moves over an image. Each pair is `[vertical, horizontal]`.
 ///
@@ -38,7 +38,8 @@ impl Default for Conv2dConfig {
 /// # Errors
 ///
 /// If channels and groups do not fit, a stride, dilation, kernel size or the number of groups is 0,
-/// the kernel is larger than the padded image, or a size overflows.
+/// the kernel is larger than the padded image, or the input, padded or not, the weight or the output
+/// has more elements than any memory holds.
 pub fn output_shape(
     input: [usize; 4],
     weight: [usize; 4],
@@ -56,6 +57,8 @@ pub(crate) struct Geometry {
     pub(crate) out_channels: usize,
     pub(crate) out_size: [usize; 2],
     pub(crate) kernel: [usize; 2],
+    /// A stride is at most the padded size, and the dilation of a single tap 1: where more makes no
+    /// difference, it would only overflow.
     pub(crate) config: Conv2dConfig,
 }
 
@@ -126,7 +129,7 @@ impl Geometry {
             return Err(ShapeError::new(op, what, in_channels / groups, group_channels));
         }
         let (in_size, kernel) = ([height, width], [kernel_height, kernel_width]);
-        let mut out_size = [0; 2];
+        let (mut config, mut out_size, mut padded) = (*config, [0; 2], [0; 2]);
         for axis in 0..2 {
             out_size[axis] = window_positions(
                 op,
@@ -134,16 +137,20 @@ impl Geometry {
                 [in_size[axis], kernel[axis]],
                 [config.stride[axis], config.padding[axis], config.dilation[axis]],
             )?;
-        }
-        let geometry =
-            Self { batch, in_channels, in_size, out_channels, out_size, kernel, config: *config };
-        for (what, shape) in [("input", input), ("weight", weight), ("output", geometry.output())] {
-            let elements = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size.max(1)));
-            if elements.is_none_or(|n| n > isize::MAX as usize / 8) {
-                let expected = "a number of elements that fits in memory";
-                let what = format!("{what} shape");
-                return Err(ShapeError::new(op, what, expected, format!("{shape:?}")));
+            padded[axis] = in_size[axis] + 2 * config.padding[axis];
+            config.stride[axis] = config.stride[axis].min(padded[axis]);
+            if kernel[axis] == 1 {
+                config.dilation[axis] = 1;
             }
+        }
+        let geometry = Self { batch, in_channels, in_size, out_channels, out_size, kernel, config };
+        for (what, shape) in [
+            ("input", input),
+            ("padded input", [batch, in_channels, padded[0], padded[1]]),
+            ("weight", weight),
+            ("output", geometry.output()),
+        ] {
+            check_elements(op, what, shape)?;
         }
         Ok(geometry)
     }

@@ -89,6 +89,9 @@ pub fn im2col<T: Element>(
     let geometry = geometry("im2col", x.shape(), kernel, config, columns.shape())?;
     let [rows, places] = columns.shape();
     let [row_stride, column_stride] = columns.strides();
+    if rows == 0 || places == 0 {
+        return Ok(());
+    }
     let to = SharedMut::new(columns.as_ptr());
     parallel::for_each(rows, rows * places, |row| {
         for_each_column(&geometry, x.strides(), row, |column, place| {
@@ -120,8 +123,11 @@ pub fn col2im<T: Element>(
     let [row_stride, column_stride] = columns.strides();
     let [batch, channels, height, width] = x.shape();
     let strides = x.strides();
+    if x.shape().contains(&0) {
+        return Ok(());
+    }
     let to = SharedMut::new(x.as_ptr());
-    parallel::for_each(channels, rows * places, |channel| {
+    parallel::for_each(channels, parallel::operations([rows, places]), |channel| {
         for n in 0..batch {
             for h in 0..height {
                 for w in 0..width {

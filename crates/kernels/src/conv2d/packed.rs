@@ -135,6 +135,11 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
             k += channels;
         }
     }
+
+    #[inline(always)]
+    fn rows_are_neighbours(&self) -> bool {
+        self.0.weight_strides[0] == 1
+    }
 }
 
 /// The image as the right operand: `[taps * channels][columns]`, each row a channel shifted by a
@@ -192,7 +197,8 @@ impl Runs {
     fn of<T>(matrix: &Im2col<'_, '_, T>, segments: &[Segment], tap: &Tap) -> Self {
         let (conv, batch_last) = (matrix.conv, matrix.columns.batch_last);
         let Source { size, strides, .. } = conv.source;
-        let step = if batch_last { strides[0] } else { strides[3] * conv.step[1] };
+        // Along an axis of one place the stride does not matter and may be huge.
+        let step = if batch_last { strides[0] } else { strides[3].wrapping_mul(conv.step[1]) };
         let mut runs = Self { runs: [Run::default(); MAX_NR], len: 0, step, columns: 0 };
         for segment in segments {
             let Segment { mut first, mut columns, image, mut place } = *segment;

@@ -97,13 +97,15 @@ impl Case {
         let mut random = Random(SEED ^ (index as u64).wrapping_mul(0xA076_1D64_78BD_642F));
         loop {
             let r = &mut random;
-            // A third are of the kind that Winograd's method takes.
-            let plain = r.one_in(3);
+            // Some are of the kind that Winograd's method takes, some have one tap.
+            let kind = r.within(0, 7);
             let axis = |r: &mut Random| {
-                let kernel = if plain { 3 } else { r.within(1, 5) };
-                let stride = if plain { 1 } else { r.within(1, 4) };
-                let dilation = if plain { 1 } else { r.within(1, 3) };
-                [r.within(0, 16), kernel, stride, r.within(0, 6), dilation]
+                let size = r.within(0, 16);
+                match kind {
+                    0..=2 => [size, 3, 1, r.within(0, 6), 1],
+                    3 | 4 => [size, 1, r.within(1, 4), 0, 1],
+                    _ => [size, r.within(1, 5), r.within(1, 4), r.within(0, 6), r.within(1, 3)],
+                }
             };
             let (height, width) = (axis(r), axis(r));
             let (groups, many) = (if r.one_in(3) { r.within(2, 4) } else { 1 }, r.one_in(4));
@@ -175,7 +177,7 @@ fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 5] {
     ]
 }
 
-fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 5] {
+fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 7] {
     [
         ("weight, chosen", |isa, geometry, x, dy, dw| {
             T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
@@ -189,14 +191,27 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 5] {
             can
         }),
         ("weight, channels-last", |isa, geometry, x, dy, dw| {
-            let can = weight::channels_last::can_run(geometry, x, dy);
+            let can = weight::channels_last::can_run(x, dy);
             if can {
                 weight::channels_last::run(isa, geometry, x, dy, dw);
             }
             can
         }),
+        ("weight, pointwise", |isa, geometry, x, dy, dw| {
+            let can = weight::pointwise::can_run(geometry, x, dy);
+            if can {
+                weight::pointwise::run(isa, geometry, x, dy, dw);
+            }
+            can
+        }),
         ("weight, packed", |isa, geometry, x, dy, dw| {
             weight::packed::run(isa, geometry, x, dy, dw);
+            true
+        }),
+        ("weight, tap by tap", |isa, geometry, x, dy, dw| {
+            weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
+                T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
+            });
             true
         }),
         ("weight, winograd", |isa, geometry, x, dy, dw| {
@@ -308,7 +323,7 @@ fn sweep(shapes: usize) {
     }
     println!("{runs:?}");
     for (path, runs) in runs {
-        assert!(runs >= shapes * isas.len() / 12, "{path} ran only {runs} times");
+        assert!(runs >= shapes * isas.len() / 24, "{path} ran only {runs} times");
     }
 }
 

@@ -54,9 +54,11 @@ impl AxisTaps {
         let kernel = geometry.kernel[axis];
         let distance = |tap: usize| (phase + padding) as isize - (tap * dilation) as isize;
         let meets = |tap: &usize| distance(*tap) % stride == 0;
-        let first = (0..kernel).find(meets).unwrap_or(kernel);
+        let Some(first) = (0..kernel).find(meets) else {
+            return Self { first: 0, step: 1, len: 0, shift: 0, shift_step: 0 };
+        };
         let second = (first + 1..kernel).find(meets).unwrap_or(kernel);
-        let step = (second - first).max(1);
+        let step = second - first;
         Self {
             first,
             step,
@@ -259,7 +261,13 @@ pub(super) fn backward_input<T: Element>(
     let target = SharedMut::new(dx.as_ptr());
     let phases = [stride[0].min(height), stride[1].min(width)];
     let places = geometry.out_size[0] * geometry.out_size[1];
-    let operations = geometry.batch * geometry.out_channels * rows * geometry.taps() * places;
+    let operations = parallel::operations([
+        geometry.batch,
+        geometry.out_channels,
+        rows,
+        geometry.taps(),
+        places,
+    ]);
     parallel::for_each(phases[0] * phases[1], operations, |phase| {
         let phase = [phase / phases[1], phase % phases[1]];
         let taps = Taps {

@@ -25,6 +25,11 @@ pub(crate) const KC: usize = 512;
 /// Panels of B that pass by a panel of A while that is in the first cache: with `KC` they are 384
 /// KiB, the larger part of the second cache.
 const BLOCK_PANELS: usize = 4;
+/// Steps of the sum for which panels are packed in turn: what lies side by side, or in the same cache
+/// line, is read at once.
+const PACKED_STEPS: usize = 32;
+/// Panels of A that are packed in turn.
+const PACKED_PANELS: usize = 8;
 /// Rows that are packed at once.
 const MC: usize = 2048;
 /// Elements of A that are packed at once, at the most, if `KC` steps of `MC` rows are not more:
@@ -56,6 +61,9 @@ pub(crate) trait PackA<T>: Sync {
         depth: [usize; 2],
         to: *mut T,
     );
+
+    /// Whether neighbouring rows of a step lie side by side, as those of several panels in one cache line.
+    fn rows_are_neighbours(&self) -> bool;
 }
 
 /// The right operand, steps of the sum by columns.
@@ -120,21 +128,27 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
             let a_panels = rows.div_ceil(mr);
             scratch::with(a_panels * mr * depth, |packed_a: &mut [T]| {
                 let to = SharedMut::new(packed_a.as_mut_ptr());
-                parallel::for_each(a_panels, packed_a.len() * parallel::MOVED, |panel| {
-                    let first = panel * mr;
-                    let some = [i0 + first, mr.min(rows - first)];
-                    // SAFETY: the block is inside A; each job writes a panel of its own.
-                    let to = unsafe { to.get().add(first * depth) };
-                    T::run(isa, PackPanelA { a, rows: some, depth: [k0, depth], to });
+                let groups = a_panels.div_ceil(PACKED_PANELS);
+                let jobs = groups * depth.div_ceil(KC);
+                parallel::for_each(jobs, packed_a.len() * parallel::MOVED, |job| {
+                    let first = job % groups * PACKED_PANELS * mr;
+                    let k = job / groups * KC;
+                    let rows = [i0 + first, (PACKED_PANELS * mr).min(rows - first)];
+                    let steps = KC.min(depth - k);
+                    // SAFETY: the block is inside A; each job writes panels of its own.
+                    let to = unsafe { to.get().add(k * a_panels * mr + first * steps) };
+                    T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
                 });
                 let cut = Cut::new([rows, n, depth], [mr, nr]);
-                parallel::for_each(cut.jobs(), rows * n * depth, |job| {
+                parallel::for_each(cut.jobs(), parallel::operations([rows, n, depth]), |job| {
                     let [row, column] = cut.first(job);
                     let columns = cut.columns.min(n - column);
                     let block = columns.next_multiple_of(nr).min(BLOCK_PANELS * nr);
                     scratch::with(depth.min(KC) * block, |packed_b: &mut [T]| {
                         let job = MacroKernel {
-                            a: &packed_a[row * depth..],
+                            a: packed_a,
+                            a_rows: a_panels * mr,
+                            first_row: row,
                             b,
                             packed_b,
                             depth: [k0, depth],
@@ -200,28 +214,42 @@ impl<T: Element> Kernel<T> for TileSize {
     }
 }
 
-/// Packs one panel of A.
-struct PackPanelA<'a, A, T> {
+/// Packs some panels of A.
+struct PackPanelsA<'a, A, T> {
     a: &'a A,
     rows: [usize; 2],
     depth: [usize; 2],
     to: *mut T,
 }
 
-impl<T: Element, A: PackA<T>> Kernel<T> for PackPanelA<'_, A, T> {
+impl<T: Element, A: PackA<T>> Kernel<T> for PackPanelsA<'_, A, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
-        // SAFETY: `run` makes these of blocks inside A, with room for the panel.
-        unsafe { self.a.pack::<V>(self.rows, self.depth, self.to) }
+        let ([first, rows], [k, depth]) = (self.rows, self.depth);
+        let at_once = if self.a.rows_are_neighbours() { PACKED_STEPS } else { KC };
+        for step in (0..depth).step_by(at_once) {
+            let steps = [k + step, at_once.min(depth - step)];
+            for i in (0..rows).step_by(V::MR) {
+                // SAFETY: `run` makes these of blocks inside A, with room for the panels.
+                unsafe {
+                    let to = self.to.add(i * depth + step * V::MR);
+                    self.a.pack::<V>([first + i, V::MR.min(rows - i)], steps, to);
+                }
+            }
+        }
     }
 }
 
 /// Loops 3 to 5: packed panels of A in, a block of the output out.
 struct MacroKernel<'a, T, B, C> {
-    /// `[panels][depth][MR]`
+    /// `[depth / KC][panels][KC][MR]`: panels are read one behind the other.
     a: &'a [T],
+    /// Rows of all panels.
+    a_rows: usize,
+    /// The first row of the job there.
+    first_row: usize,
     b: &'a B,
     /// Room for `KC` steps of `BLOCK_PANELS` panels, or of all of them.
     packed_b: &'a mut [T],
@@ -263,6 +291,28 @@ struct PanelB<T> {
 }
 
 impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
+    /// Packs some steps of some panels of B, but for those that are read where they lie.
+    #[inline(always)]
+    fn pack<V: Microkernel<Elem = T>>(
+        &mut self,
+        [k, depth]: [usize; 2],
+        [j0, columns]: [usize; 2],
+        unpacked: bool,
+    ) {
+        for step in (0..depth).step_by(PACKED_STEPS) {
+            let steps = [k + step, PACKED_STEPS.min(depth - step)];
+            for j in (0..columns).step_by(V::NR) {
+                let some = [j0 + j, V::NR.min(columns - j)];
+                if unpacked && self.b.in_place(steps, some).is_some() {
+                    continue;
+                }
+                let to = &mut self.packed_b[j * depth + step * V::NR..][..V::NR * steps[1]];
+                // SAFETY: the block is inside B, and the panel has room.
+                unsafe { self.b.pack::<V>(steps, some, to.as_mut_ptr()) };
+            }
+        }
+    }
+
     /// Some steps of the sum, for some panels of B.
     #[inline(always)]
     fn block<V: Microkernel<Elem = T>>(
@@ -275,31 +325,26 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
         let b = self.packed_b.as_ptr();
         let none = PanelB { b, stride: 0, columns: 0, offsets: [0; MAX_NR], contiguous: true };
         let mut panels = [none; BLOCK_PANELS];
+        let unpacked = rows <= UNPACKED * V::MR;
         for (index, panel) in panels[..columns.div_ceil(V::NR)].iter_mut().enumerate() {
             let j = index * V::NR;
             let some = [j0 + j, V::NR.min(columns - j)];
-            let in_place =
-                if rows <= UNPACKED * V::MR { self.b.in_place(steps, some) } else { None };
-            (panel.b, panel.stride) = match in_place {
-                Some(place) => place,
-                None => {
-                    let to = &mut self.packed_b[j * depth..][..V::NR * depth];
-                    // SAFETY: the block is inside B, and the panel has room.
-                    unsafe { self.b.pack::<V>(steps, some, to.as_mut_ptr()) };
-                    (to.as_ptr(), V::NR)
-                }
-            };
+            let in_place = if unpacked { self.b.in_place(steps, some) } else { None };
+            let packed = (self.packed_b[j * depth..][..V::NR * depth].as_ptr(), V::NR);
+            (panel.b, panel.stride) = in_place.unwrap_or(packed);
             panel.columns = some[1];
             let offsets = &mut panel.offsets[..some[1]];
             self.offsets.offsets(some[0], offsets);
             panel.contiguous = offsets.windows(2).all(|pair| pair[1] == pair[0] + 1);
         }
+        self.pack::<V>(steps, [j0, columns], unpacked);
         let finish = if k == 0 { self.finish } else { Finish { beta: T::ONE, bias: None } };
+        let a = &self.a[k * self.a_rows + self.first_row * depth..];
         for i in (0..rows).step_by(V::MR) {
             for panel in &panels[..columns.div_ceil(V::NR)] {
                 let offsets = &panel.offsets[..panel.columns];
                 let tile = Tile {
-                    a: self.a[i * self.depth[1] + k * V::MR..][..depth * V::MR].as_ptr(),
+                    a: a[i * depth..][..depth * V::MR].as_ptr(),
                     a_layout: PackedA,
                     b: panel.b,
                     pairs: &[Pair { a: 0, b: 0 }],

@@ -9,11 +9,13 @@
 use std::mem::MaybeUninit;
 
 use super::dot::Dot;
-use crate::arch::Vector;
+use crate::arch::{CACHE_LINE, Vector, prefetch};
 use crate::element::Element;
 
 /// Where the numbers of A lie.
 pub(crate) trait LayoutA: Copy {
+    /// Elements ahead of a step that are fetched with it, or 0 if what follows lies elsewhere.
+    const AHEAD: usize = 0;
     /// Elements from one step of the sum to the next.
     fn step<V: Microkernel>(&self) -> usize;
     /// The offset of a row of the tile. Those behind its last, up to `MR`, must be readable, too.
@@ -25,6 +27,10 @@ pub(crate) trait LayoutA: Copy {
 pub(crate) struct PackedA;
 
 impl LayoutA for PackedA {
+    // The machine fetches ahead by itself inside a page of memory only. This is 32 steps of 8 rows, which
+    // take as long as the last cache does.
+    const AHEAD: usize = 256;
+
     #[inline(always)]
     fn step<V: Microkernel>(&self) -> usize {
         V::MR
@@ -87,12 +93,14 @@ pub(crate) struct Tile<'a, T, A = PackedA> {
 
 /// Where a tile's sums go, straight from the registers.
 pub(crate) trait Store<V: Vector> {
-    /// Takes the sums of `row`, columns `vector * LANES ..`. Rows beyond the tile's are not passed.
+    /// Where the columns of `row` lie, if they are neighbours: they are fetched while the tile is summed.
+    fn row(&self, row: usize) -> Option<*const V::Elem>;
+    /// Takes the sums of `row`, `N` vectors of columns. Rows beyond the tile's are not passed.
     ///
     /// # Safety
     ///
-    /// The store must own the places of this row and these columns.
-    unsafe fn put(&self, row: usize, vector: usize, sums: V);
+    /// The store must own the places of this row and its columns, and have columns in each vector.
+    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N]);
 }
 
 /// A vector type with the tile that suits its registers.
@@ -157,9 +165,19 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
     for (i, row) in rows.iter_mut().enumerate() {
         *row = tile.a_layout.row(i);
     }
+    for row in 0..tile.rows {
+        if let Some(columns) = store.row(row) {
+            for line in (0..N * V::LANES).step_by(CACHE_LINE / size_of::<V::Elem>()) {
+                prefetch(columns.wrapping_add(line));
+            }
+        }
+    }
     for pair in tile.pairs {
         let (mut a, mut b) = (tile.a.wrapping_add(pair.a), tile.b.wrapping_add(pair.b));
         for _ in 0..tile.depth {
+            if A::AHEAD > 0 {
+                prefetch(a.wrapping_add(A::AHEAD));
+            }
             let mut row = [V::splat(V::Elem::ZERO); N];
             for (j, vector) in row.iter_mut().enumerate() {
                 // SAFETY: rows of B hold `N` vectors, by the caller's duty.
@@ -178,10 +196,8 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
     }
     let mut spilled = MaybeUninit::uninit();
     for (i, sums) in spill(&sums, &mut spilled).iter().enumerate().take(tile.rows) {
-        for (j, &sum) in sums.iter().enumerate() {
-            // SAFETY: row and columns are the tile's.
-            unsafe { store.put(i, j, sum) };
-        }
+        // SAFETY: row and columns are the tile's.
+        unsafe { store.put(i, sums) };
     }
 }
 

@@ -15,7 +15,8 @@ pub(crate) use microkernel::{
     LayoutA, MAX_MR, Microkernel, PackedA, Pair, RowsOfA, Store, Tile, dispatch, microkernel,
     spill, sum_tile,
 };
-pub(crate) use store::{Finish, Panel, Place};
+pub(crate) use pack::Strided;
+pub(crate) use store::{Finish, Panel, Place, load_row, store_row};
 
 use crate::arch::Isa;
 use crate::element::Element;
@@ -51,6 +52,9 @@ pub fn gemm<T: Element>(
     c: MatMut<'_, T>,
 ) -> Result<()> {
     check_shapes(a.shape(), b.shape(), c.shape())?;
+    if c.shape().contains(&0) {
+        return Ok(());
+    }
     // SAFETY: the shapes fit.
     unsafe { T::gemm(alpha, a, b, beta, c) };
     Ok(())
@@ -123,7 +127,7 @@ fn gemm_rows(
     let output = blocked::Output {
         c,
         row_stride,
-        columns: pack::Strided(column_stride),
+        columns: Strided(column_stride),
         finish: Finish { beta, bias: None },
     };
     let a = pack::Rows { matrix: a, alpha };

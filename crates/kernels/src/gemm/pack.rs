@@ -6,6 +6,9 @@ use crate::arch::MAX_LANES;
 use crate::element::Element;
 use crate::view::MatRef;
 
+/// Columns that are interleaved at once.
+const GROUP: usize = 4;
+
 /// The rows of a matrix, times alpha.
 pub(super) struct Rows<'a, T> {
     pub(super) matrix: MatRef<'a, T>,
@@ -19,11 +22,11 @@ pub(super) struct Rows<'a, T> {
 /// Valid for reading `rows * columns` elements with those strides, and writing `rows * width`.
 #[inline(always)]
 unsafe fn copy_panel<V: Microkernel>(
-    from: *const V::Elem,
+    mut from: *const V::Elem,
     [row, column]: [usize; 2],
-    to: *mut V::Elem,
+    mut to: *mut V::Elem,
     width: usize,
-    [rows, columns]: [usize; 2],
+    [mut rows, columns]: [usize; 2],
     alpha: V::Elem,
 ) {
     if columns < width {
@@ -43,6 +46,20 @@ unsafe fn copy_panel<V: Microkernel>(
             }
         }
         return;
+    } else if row == 1 && columns >= GROUP {
+        let some = rows / V::LANES * V::LANES;
+        for i in (0..some).step_by(V::LANES) {
+            for j in (0..columns).step_by(GROUP) {
+                // The last group may copy again what the one before has copied.
+                let j = j.min(columns - GROUP);
+                let from = from.wrapping_add(i + j * column);
+                // SAFETY: these rows and columns are read and written: the caller's duty.
+                unsafe { interleave::<V>(from, column, to.add(i * width + j), width, alpha) };
+            }
+        }
+        from = from.wrapping_add(some);
+        to = to.wrapping_add(some * width);
+        rows -= some;
     }
     // Reads should be contiguous: by rows where the columns are neighbours, else down the columns.
     let ([outer, inner], [from_outer, from_inner], [to_outer, to_inner]) = if column == 1 {
@@ -61,6 +78,35 @@ unsafe fn copy_panel<V: Microkernel>(
     }
 }
 
+/// Copies `to[i * width + j] = alpha * from[i + j * column]` for `LANES` rows and `GROUP` columns.
+///
+/// # Safety
+///
+/// As [`copy_panel`].
+#[inline(always)]
+unsafe fn interleave<V: Microkernel>(
+    from: *const V::Elem,
+    column: usize,
+    to: *mut V::Elem,
+    width: usize,
+    alpha: V::Elem,
+) {
+    let mut vectors = [V::splat(alpha); GROUP];
+    for (j, vector) in vectors.iter_mut().enumerate() {
+        // SAFETY: the caller's duty.
+        *vector = vector.mul(unsafe { V::load(from.wrapping_add(j * column)) });
+    }
+    let mut numbers = [[V::Elem::ZERO; GROUP]; MAX_LANES];
+    let vectors = V::interleave(vectors).into_iter();
+    for (vector, to) in vectors.zip(numbers.as_flattened_mut().chunks_exact_mut(V::LANES)) {
+        vector.write_to(to);
+    }
+    for (i, row) in numbers[..V::LANES].iter().enumerate() {
+        // SAFETY: the caller's duty; a row of `GROUP` elements at any address.
+        unsafe { to.add(i * width).cast::<[V::Elem; GROUP]>().write_unaligned(*row) };
+    }
+}
+
 impl<T: Element> PackA<T> for Rows<'_, T> {
     #[inline(always)]
     unsafe fn pack<V: Microkernel<Elem = T>>(
@@ -73,6 +119,11 @@ impl<T: Element> PackA<T> for Rows<'_, T> {
         let from = self.matrix.as_ptr().wrapping_add(i0 * row + k0 * column);
         // SAFETY: the block is inside the matrix; `to` is the caller's duty.
         unsafe { copy_panel::<V>(from, [column, row], to, V::MR, [depth, rows], self.alpha) }
+    }
+
+    #[inline(always)]
+    fn rows_are_neighbours(&self) -> bool {
+        self.matrix.strides()[0] == 1
     }
 }
 
@@ -105,7 +156,7 @@ impl<T: Element> PackB<T> for Columns<'_, T> {
 }
 
 /// Columns of the output at a fixed distance.
-pub(super) struct Strided(pub(super) usize);
+pub(crate) struct Strided(pub(crate) usize);
 
 impl ColumnOffsets for Strided {
     #[inline(always)]

@@ -34,53 +34,107 @@ pub(crate) struct Panel<'a, T> {
     pub(crate) bias: Option<&'a [T]>,
 }
 
+/// Loads `N` vectors, of which the first `columns` elements are there.
+///
+/// # Safety
+///
+/// `p` must be valid for reading so many; each vector must have one.
+#[inline(always)]
+pub(crate) unsafe fn load_row<V: Vector, const N: usize>(
+    p: *const V::Elem,
+    columns: usize,
+) -> [V; N] {
+    let whole = columns == N * V::LANES;
+    let mut row = [V::splat(V::Elem::ZERO); N];
+    for (j, vector) in row.iter_mut().enumerate() {
+        let first = j * V::LANES;
+        // SAFETY: the caller's duty.
+        *vector = unsafe {
+            let p = p.add(first);
+            if whole { V::load(p) } else { V::load_first(p, V::LANES.min(columns - first)) }
+        };
+    }
+    row
+}
+
+/// Stores the first `columns` elements of `N` vectors.
+///
+/// # Safety
+///
+/// `p` must be valid for writing so many; each vector must have one.
+#[inline(always)]
+pub(crate) unsafe fn store_row<V: Vector, const N: usize>(
+    row: &[V; N],
+    p: *mut V::Elem,
+    columns: usize,
+) {
+    let whole = columns == N * V::LANES;
+    for (j, vector) in row.iter().enumerate() {
+        let first = j * V::LANES;
+        // SAFETY: the caller's duty.
+        unsafe {
+            let p = p.add(first);
+            if whole {
+                vector.store(p)
+            } else {
+                vector.store_first(p, V::LANES.min(columns - first))
+            }
+        }
+    }
+}
+
 impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
     #[inline(always)]
-    unsafe fn put(&self, row: usize, vector: usize, sums: V) {
+    fn row(&self, row: usize) -> Option<*const V::Elem> {
+        match self.place {
+            Place::Contiguous(offset) => Some(self.c.wrapping_add(row * self.row_stride + offset)),
+            Place::Scattered(_) => None,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N]) {
         let (zero, one) = (V::Elem::ZERO, V::Elem::ONE);
-        let sums = match self.bias {
-            Some(bias) => sums.add(V::splat(bias[row])),
-            None => sums,
-        };
+        let mut sums = *sums;
+        if let Some(bias) = self.bias {
+            let bias = V::splat(bias[row]);
+            for sums in &mut sums {
+                *sums = sums.add(bias);
+            }
+        }
         // SAFETY: the rows of the panel are its own.
         let c = unsafe { self.c.add(row * self.row_stride) };
-        let first = vector * V::LANES;
         match self.place {
             Place::Contiguous(offset) => {
                 // SAFETY: these columns are the panel's own, one behind the other.
-                let c = unsafe { c.add(offset + first) };
-                let some = V::LANES.min(self.columns - first);
-                let sums = if self.beta == zero {
-                    sums
-                } else {
-                    // SAFETY: as above.
-                    let old = unsafe {
-                        if some == V::LANES { V::load(c) } else { V::load_first(c, some) }
-                    };
-                    if self.beta == one {
-                        sums.add(old)
-                    } else {
-                        V::splat(self.beta).mul_add(old, sums)
-                    }
-                };
-                // SAFETY: as above.
                 unsafe {
-                    if some == V::LANES {
-                        sums.store(c);
-                    } else {
-                        sums.store_first(c, some);
+                    let c = c.add(offset);
+                    if self.beta != zero {
+                        let old = load_row::<V, N>(c, self.columns);
+                        let beta = V::splat(self.beta);
+                        for (sums, old) in sums.iter_mut().zip(old) {
+                            *sums = if self.beta == one {
+                                sums.add(old)
+                            } else {
+                                beta.mul_add(old, *sums)
+                            };
+                        }
                     }
+                    store_row(&sums, c, self.columns);
                 }
             }
             Place::Scattered(offsets) => {
-                let mut lanes = [zero; crate::arch::MAX_LANES];
-                sums.write_to(&mut lanes);
-                let columns = self.columns.min(first + V::LANES);
-                for (&offset, &sum) in offsets[first..columns].iter().zip(&lanes) {
-                    // SAFETY: the column is the panel's own.
-                    unsafe {
-                        let c = c.add(offset);
-                        *c = if self.beta == zero { sum } else { sum + self.beta * *c };
+                for (j, sums) in sums.iter().enumerate() {
+                    let mut lanes = [zero; crate::arch::MAX_LANES];
+                    sums.write_to(&mut lanes);
+                    let first = j * V::LANES;
+                    let columns = self.columns.min(first + V::LANES);
+                    for (&offset, &sum) in offsets[first..columns].iter().zip(&lanes) {
+                        // SAFETY: the column is the panel's own.
+                        unsafe {
+                            let c = c.add(offset);
+                            *c = if self.beta == zero { sum } else { sum + self.beta * *c };
+                        }
                     }
                 }
             }

@@ -13,6 +13,12 @@ const SMALL: usize = 1 << 17;
 /// Multiply-adds in the time in which an element is read, changed a little and written.
 pub(crate) const MOVED: usize = 8;
 
+/// About how many operations so many of so many are. They only say whether a second thread pays, so more
+/// than a number holds are as many as it holds.
+pub(crate) fn operations<const N: usize>(sizes: [usize; N]) -> usize {
+    sizes.into_iter().fold(1, usize::saturating_mul)
+}
+
 /// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds; in
 /// parallel if that is worth it.
 ///

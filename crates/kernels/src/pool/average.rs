@@ -99,6 +99,9 @@ fn forward<T: Element>(
     y: TensorMut<'_, T>,
 ) -> Result<()> {
     Geometry::check(op, "the output", geometry.output, y.shape())?;
+    if y.shape().contains(&0) {
+        return Ok(());
+    }
     let isa = Isa::current();
     let planes = Planes::new(geometry.output, &[x.strides(), y.strides()]);
     let rows = planes.count() * geometry.output[2];
@@ -182,6 +185,9 @@ fn backward<T: Element>(
     dx: TensorMut<'_, T>,
 ) -> Result<()> {
     Geometry::check(op, "the output's gradient", geometry.output, dy.shape())?;
+    if dx.shape().contains(&0) {
+        return Ok(());
+    }
     let isa = Isa::current();
     let planes = Planes::new(geometry.output, &[dy.strides(), dx.strides()]);
     let blocks = planes.lanes.div_ceil(LANES);

@@ -1,7 +1,7 @@
 //! Where the windows lie, checked once, before anything is touched.
 
 use crate::conv2d::window_positions;
-use crate::error::{Result, ShapeError};
+use crate::error::{Result, ShapeError, check_elements};
 
 /// How a window moves over an image. Each pair is `[vertical, horizontal]`.
 ///
@@ -53,7 +53,8 @@ impl Pool2dConfig {
 /// # Errors
 ///
 /// If a kernel size, stride or dilation is 0, padding is more than half a window, a window is larger
-/// than the padded image or lies in the padding alone, or a size overflows.
+/// than the padded image or lies in the padding alone, or the input or output has more elements than any
+/// memory holds.
 pub fn output_shape(input: [usize; 4], config: &Pool2dConfig) -> Result<[usize; 4]> {
     Ok(Geometry::sliding("pool2d", input, config)?.output)
 }
@@ -160,18 +161,40 @@ impl Geometry {
         axes: [Axis; 2],
     ) -> Result<Self> {
         let output = [input[0], input[1], out[0], out[1]];
+        check_elements(op, "input", input)?;
+        check_elements(op, "output", output)?;
         let geometry = Self { input, output, dilation, axes };
         for (axis, name) in NAMES.iter().enumerate() {
-            // Where no window is dilated and none is all padding, size 0 is the only way to this.
-            let suspect = input[2 + axis] == 0 || dilation[axis] > 1;
-            let empty = |&o: &usize| geometry.window(axis, o).count == 0;
-            if suspect && let Some(o) = (0..out[axis]).find(empty) {
+            if let Some(o) = geometry.first_empty(axis) {
                 let what = format!("window {o} along {name}");
                 let got = format!("none of an image of shape {input:?}");
                 return Err(ShapeError::new(op, what, "some place in the image", got));
             }
         }
         Ok(geometry)
+    }
+
+    /// The first window along an axis that has no place in the image.
+    fn first_empty(&self, axis: usize) -> Option<usize> {
+        let (size, out, dilation) =
+            (self.input[2 + axis], self.output[2 + axis], self.dilation[axis]);
+        if size == 0 {
+            return (out > 0).then_some(0);
+        }
+        let Axis::Sliding { stride, padding, .. } = self.axes[axis] else { return None };
+        // Padding is at most half a window, so that each ends behind the image's first place and begins before
+        // its end: a window is empty only if it steps over all of the image.
+        let mut o = 0;
+        while o < out && o * stride < padding {
+            let before = padding - o * stride;
+            let first = before.next_multiple_of(dilation) - before;
+            if first >= size {
+                return Some(o);
+            }
+            // Until its first place has moved on to the end, a window has one.
+            o += (size - first).div_ceil(stride);
+        }
+        None
     }
 
     /// The elements that are read for a row of the output, of so many planes at once.
@@ -244,8 +267,7 @@ impl Planes {
 
     /// How many planes there are.
     pub(super) fn count(&self) -> usize {
-        // Beside an axis of size 0 the others may be huge.
-        self.outer[0].saturating_mul(self.outer[1])
+        self.outer[0] * self.outer[1]
     }
 
     /// Where plane number `index` of an operand begins.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::geometry::{Geometry, Planes, Pool2dConfig};
 use crate::arch::{Isa, Kernel, Microkernel};
 use crate::element::Element;
-use crate::error::{Result, ShapeError};
+use crate::error::{Result, ShapeError, check_elements};
 use crate::parallel;
 use crate::view::{TensorMut, TensorRef};
 
@@ -59,6 +59,9 @@ fn forward<T: Element>(
 ) -> Result<()> {
     Geometry::check(op, "the output", geometry.output, y.shape())?;
     Geometry::check(op, "the indices", geometry.output, indices.shape())?;
+    if y.shape().contains(&0) {
+        return Ok(());
+    }
     let [.., height, width] = geometry.input;
     if height.checked_mul(width).is_none_or(|places| places as u64 > 1 << 32) {
         let got = format!("{height} by {width}");
@@ -185,11 +188,16 @@ pub fn max_backward<T: Element>(
     let expected = [batch, channels, out_height, out_width];
     Geometry::check(op, "the output's gradient", expected, dy.shape())?;
     Geometry::check(op, "the indices", expected, indices.shape())?;
+    for (what, shape) in [("input's gradient", dx.shape()), ("output's gradient", expected)] {
+        check_elements(op, what, shape)?;
+    }
+    if dx.shape().contains(&0) && dy.shape().contains(&0) {
+        return Ok(());
+    }
     let planes = Planes::new(dx.shape(), &[dy.strides(), indices.strides(), dx.strides()]);
     let blocks = planes.lanes.div_ceil(LANES);
-    // Beside an axis of size 0 the others may be huge.
-    let places = height.saturating_mul(width).saturating_add(out_height.saturating_mul(out_width));
-    let moved = planes.count().saturating_mul(planes.lanes).saturating_mul(places);
+    let places = height * width + out_height * out_width;
+    let moved = parallel::operations([planes.count(), planes.lanes, places]);
     let least_outside = AtomicUsize::new(usize::MAX);
     parallel::for_each(planes.count() * blocks, moved, |job| {
         let lanes = job % blocks * LANES..planes.lanes.min((job % blocks + 1) * LANES);

@@ -235,6 +235,7 @@ impl Learner {
             let expected = "a saved state for each metric and callback";
             return Err(Error::unexpected("checkpoint", expected, "more or fewer"));
         }
+        check_place(state, &contents)?;
         for (metric, bytes) in state.metrics.iter_mut().zip(metrics) {
             let owner = format!("metric {}", metric.name());
             caught(|| owner.clone(), || metric.saved_state().load(&owner, bytes))?;
@@ -278,6 +279,27 @@ impl Learner {
         });
         saved.collect()
     }
+}
+
+/// Refuses a place that no fit like this one gets to.
+fn check_place(state: &State, contents: &Contents) -> Result<()> {
+    let batches = match contents.pass {
+        Pass::None => 0,
+        Pass::Train => state.data.train.batches(),
+        Pass::Validate => state.data.valid.batches(),
+    };
+    let begun = u64::from(contents.pass == Pass::Train);
+    let reached = contents.epoch <= state.epochs
+        && contents.batch <= batches
+        && contents.step <= state.steps
+        && contents.passes >= begun
+        && contents.passes.checked_add(state.epochs as u64).is_some();
+    if reached {
+        return Ok(());
+    }
+    let Contents { epoch, batch, step, passes, .. } = contents;
+    let found = format!("epoch {epoch}, batch {batch}, step {step}, pass {passes}");
+    Err(Error::unexpected("checkpoint", "a place in the fit", found))
 }
 
 /// What is not among the values of the network's state.

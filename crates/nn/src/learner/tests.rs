@@ -459,3 +459,35 @@ fn digits_are_learned_with_the_same_bits_on_any_number_of_threads() {
         assert!(train(threads) == (state.clone(), accuracy), "{threads} threads");
     }
 }
+
+/// A checkpoint may be whole, and still be nonsense.
+#[test]
+fn a_fit_does_not_go_on_from_where_no_fit_gets_to() {
+    type Change = fn(&mut checkpoint::Contents);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    let checkpoints = Checkpoints { path: path.clone(), ..Default::default() };
+    checkpoints.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut stopped = learner(loaders(8, 4, 2)).checkpoints(checkpoints);
+    assert!(matches!(stopped.fit(2, 0.1), Err(Error::Stopped { step: 1, .. })));
+    let resumed = |change: Change| {
+        let mut checkpoint = Checkpoint::load(&path).unwrap();
+        change(&mut checkpoint.contents);
+        let mut learner = learner(loaders(8, 4, 2));
+        learner.resume(checkpoint);
+        learner.fit(2, 0.1)
+    };
+    resumed(|_| ()).unwrap();
+    let changes: [Change; 6] = [
+        |contents| contents.passes = 0,
+        |contents| contents.passes = u64::MAX,
+        |contents| contents.epoch = 3,
+        |contents| contents.batch = 5,
+        |contents| contents.step = usize::MAX,
+        |contents| (contents.pass, contents.batch) = (checkpoint::Pass::None, 1),
+    ];
+    for change in changes {
+        let error = resumed(change).unwrap_err().to_string();
+        assert!(error.contains("checkpoint: expected a place in the fit, found epoch "), "{error}");
+    }
+}

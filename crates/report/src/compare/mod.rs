@@ -153,8 +153,7 @@ impl<'a> Comparison<'a> {
         ])
     }
 
-    /// Of each layer that both have: its name, and mean, standard deviation and the part near zero; then the
-    /// histograms of A and of B, if they are known, side by side.
+    /// Of each layer that both have: its name, and mean, standard deviation and the part near zero.
     pub fn layer_figures(&self) -> Vec<(&str, Figure)> {
         const SIZE: [f64; 2] = [360.0, 220.0];
         let mut figures = vec![];
@@ -162,22 +161,34 @@ impl<'a> Comparison<'a> {
             let percent = |stats: &LayerStatsPlot<'_>| -> Vec<f64> {
                 stats.near_zero.iter().map(|part| 100.0 * part).collect()
             };
-            let mut panels = vec![
+            let panels = vec![
                 self.panel("mean", SIZE, None, [a.mean, b.mean]),
                 self.panel("standard deviation", SIZE, None, [a.std, b.std]),
                 self.panel("% near zero", SIZE, Some(0.0..100.0), [&percent(a), &percent(b)]),
             ];
-            let pictures = color_dims([a.histograms, b.histograms]);
-            for (i, picture) in pictures.into_iter().enumerate() {
-                if let Ok(picture) = picture {
-                    let title = ["histograms, A", "histograms, B"][i];
-                    let mut chart = self.chart(title, SIZE, 0.0..10.0);
-                    let end = self.over_batches(i, [a, b][i].mean).last();
-                    chart.picture(picture, end.map_or(0.0, |(end, _)| end));
-                    panels.push(chart.panel());
-                }
-            }
             figures.push((a.layer.as_str(), Figure::new(panels)));
+        }
+        figures
+    }
+
+    /// Of each layer that both have: its name, and the histograms of A and of B side by side, in colours that
+    /// mean the same in both. Of runs that have none, nothing.
+    pub fn histogram_figures(&self) -> Vec<(&str, Figure)> {
+        let mut figures = vec![];
+        for layers in self.shared_layers() {
+            let mut panels = vec![];
+            let pictures = color_dims(layers.map(|stats| stats.histograms));
+            for (i, picture) in pictures.into_iter().enumerate() {
+                let Ok(picture) = picture else { continue };
+                let title = format!("histograms, {}", NAMES[i]);
+                let mut chart = self.chart(&title, HALF, 0.0..10.0);
+                let end = self.over_batches(i, layers[i].mean).last();
+                chart.picture(picture, end.map_or(0.0, |(end, _)| end));
+                panels.push(chart.panel());
+            }
+            if !panels.is_empty() {
+                figures.push((layers[0].layer.as_str(), Figure::new(panels)));
+            }
         }
         figures
     }

@@ -140,18 +140,19 @@ impl Comparison<'_> {
 
     fn activations(&self) -> String {
         let mut html = String::new();
+        let histograms = self.histogram_figures();
+        if !histograms.is_empty() {
+            html += "<p>In the histograms a column is a batch, values go from 0 at the bottom to 10, and \
+                     bright is many: as many in B as in A where the colour is the same.</p>\n";
+        }
         for (layer, figure) in self.layer_figures() {
-            let (layer, plots) = (escape(layer), figure.html());
-            html += &format!("<h3>{layer}</h3>\n<div class=\"plots small\">{plots}</div>\n");
+            let (name, plots) = (escape(layer), figure.html());
+            html += &format!("<h3>{name}</h3>\n<div class=\"plots small\">{plots}</div>\n");
+            if let Some((_, figure)) = histograms.iter().find(|(known, _)| *known == layer) {
+                html += &format!("<div class=\"plots\">{}</div>\n", figure.html());
+            }
         }
         let shared = self.shared_layers();
-        if shared.iter().flatten().any(|stats| !stats.histograms.is_empty()) {
-            html.insert_str(
-                0,
-                "<p class=\"note\">In the histograms a column is a batch, values go from 0 at the bottom to \
-                 10, and bright is many: equally many in A and B, where equally bright.</p>\n",
-            );
-        }
         let [in_a, in_b] = [0, 1].map(|i| {
             let known =
                 |stats: &&LayerStatsPlot<'_>| !shared.iter().any(|s| s[i].layer == stats.layer);

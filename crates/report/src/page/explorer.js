@@ -256,6 +256,8 @@
     let [channel, row, column] = split(state.chosen, sizeOf(state.layer));
     let place = state.chosen;
     let window_ = [row, row + 1, column, column + 1];
+    // Features have no grid, so their window does not say whether it is one of them or all.
+    let single = true;
     for (let i = state.layer; i >= -1; i--) {
       const [, height, width] = sizeOf(i);
       const scale = Math.max(2, Math.floor((i < 0 ? 140 : 84) / Math.max(height, width)));
@@ -274,10 +276,11 @@
       const made = place === null ? null : precedents(i, place);
       const strongest = made && made.terms.filter((t) => t.place >= 0).sort((a, b) => Math.abs(b.input * b.weight) - Math.abs(a.input * a.weight))[0];
       window_ = windowBefore(i, window_);
-      if (layers[i].kind === "same" && strongest && layers[i].shape.length !== 3) {
+      if (layers[i].kind === "same" && strongest && layers[i].shape.length !== 3 && single) {
         const [, r, c] = split(strongest.place, sizeOf(i - 1));
-        if (bottom - top === 1 && right - left === 1) window_ = [r, r + 1, c, c + 1];
+        window_ = [r, r + 1, c, c + 1];
       }
+      single &&= ["function", "scale", "same"].includes(layers[i].kind);
       place = strongest ? strongest.place : null;
       channel = strongest ? split(strongest.place, sizeOf(i - 1))[0] : 0;
     }

@@ -8,12 +8,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use topedge::comparable_run;
 use topedge::data::write_whole;
-use topedge::nn::EpochRow;
 use topedge::nn::callbacks::{ActivationStats, Recorder};
 use topedge::report::{Comparison, Run};
 
 use super::failure::Failure;
-use super::{batches, histograms, output, report};
+use super::{batches, histograms, history, output, report};
 
 /// Lays two training runs over each other, in one page
 #[derive(clap::Args)]
@@ -143,7 +142,7 @@ impl Recorded {
         let text = read(folder, "histograms.csv", older)?;
         histograms::of_csv(&text, &folder.join("histograms.csv"), &mut stats)?;
         let text = read(folder, "history.csv", "is this the folder of a training run?")?;
-        recorder.rows = epochs(&text, &folder.join("history.csv"))?;
+        recorder.rows = history::of_csv(&text, &folder.join("history.csv"))?;
         Ok(Recorded { name: folder.display().to_string(), settings, recorder, stats })
     }
 
@@ -163,30 +162,4 @@ fn read(folder: &Path, name: &str, why: &str) -> Result<String, Failure> {
         }
         _ => Failure::io("read", &path)(error),
     })
-}
-
-/// The epochs of `history.csv`; an error names `path` and the line.
-fn epochs(text: &str, path: &Path) -> Result<Vec<EpochRow>, Failure> {
-    const HEADER: &str = "epoch,train_loss,valid_loss,accuracy,time";
-    let wrong = |line: usize, expected: &str| {
-        Failure::Failed(format!("{}: line {line}: expected {expected}", path.display()))
-    };
-    let mut lines = text.lines();
-    if lines.next() != Some(HEADER) {
-        return Err(wrong(1, HEADER));
-    }
-    let row = |(i, line): (usize, &str)| {
-        let number = |cell: &str| match cell {
-            "" => Ok(None),
-            cell => cell.parse().map(Some).map_err(|_| wrong(i + 2, "numbers")),
-        };
-        let cells: Vec<Option<f64>> = line.split(',').map(number).collect::<Result<_, _>>()?;
-        let [_, train_loss, valid_loss, accuracy, seconds] = cells[..] else {
-            return Err(wrong(i + 2, HEADER));
-        };
-        let seconds = seconds.unwrap_or(0.0);
-        let metrics = vec![("accuracy".to_string(), accuracy)];
-        Ok(EpochRow { epoch: i, train_loss, valid_loss, metrics, seconds, train_seconds: seconds })
-    };
-    lines.enumerate().map(row).collect()
 }

@@ -8,6 +8,7 @@ mod compare;
 mod epochs;
 mod failure;
 mod histograms;
+mod history;
 mod images;
 mod interrupt;
 mod kernel;

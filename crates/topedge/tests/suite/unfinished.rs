@@ -53,7 +53,7 @@ impl Outcome {
     pub(crate) fn whole(dir: &Path, epochs: &str) -> Outcome {
         let args = [&TRAIN[..], &["whole", "--epochs", epochs]].concat();
         let outcome = Outcome::of(topedge(dir, &args).output().unwrap(), &dir.join("whole"));
-        assert_eq!(outcome.files.len(), 8, "{:?}", outcome.files);
+        assert_eq!(outcome.files.len(), 10, "{:?}", outcome.files);
         outcome
     }
 }

@@ -54,7 +54,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
 /// As [`run`].
 unsafe fn run_packed<T: Element>(isa: Isa, conv: &TapConv<'_, T>, panels: &Panels, weight: &[T]) {
     let plan = Plan::new(conv, panels.count());
-    let operations = conv.rows * conv.depth() * conv.positions() * conv.batch;
+    let operations = parallel::operations([conv.rows, conv.depth(), conv.positions(), conv.batch]);
     parallel::for_each(plan.jobs(), operations, |index| {
         let job = plan.job(index);
         scratch::with(plan.band_len(), |band: &mut [T]| {

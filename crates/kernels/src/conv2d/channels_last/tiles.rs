@@ -6,7 +6,7 @@ use super::plan::{Job, PAIRS, Plan, Steps};
 use super::weight::{PanelColumns, Panels};
 use crate::arch::{Kernel, Vector};
 use crate::element::Element;
-use crate::gemm::{MAX_MR, Microkernel, Pair, RowsOfA, Store, Tile};
+use crate::gemm::{MAX_MR, Microkernel, Pair, RowsOfA, Store, Tile, load_row, store_row};
 
 /// Tiles of places that pass by a panel of the weight while that is in the cache.
 const TILES: usize = 32;
@@ -150,27 +150,25 @@ struct Channels<'a, T> {
 
 impl<V: Vector> Store<V> for Channels<'_, V::Elem> {
     #[inline(always)]
-    unsafe fn put(&self, row: usize, vector: usize, sums: V) {
-        let first = vector * V::LANES;
-        let some = V::LANES.min(self.columns - first);
-        // SAFETY: the places are the caller's, and these channels, one behind the other.
-        let to = unsafe { self.target.add(self.places[row] + first) };
-        // SAFETY: there are `some` channels.
-        let load = |from: *const V::Elem| unsafe {
-            if some == V::LANES { V::load(from) } else { V::load_first(from, some) }
-        };
-        let sums = if self.first { sums } else { sums.add(load(to)) };
-        let sums = match self.bias {
-            Some(bias) => sums.add(load(bias[first..][..some].as_ptr())),
-            None => sums,
-        };
-        // SAFETY: as above.
+    fn row(&self, row: usize) -> Option<*const V::Elem> {
+        Some(self.target.wrapping_add(self.places[row]))
+    }
+
+    #[inline(always)]
+    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N]) {
+        let add = |a: [V; N], b: [V; N]| std::array::from_fn(|j| a[j].add(b[j]));
+        // SAFETY: the places are the caller's, and these channels, one behind the other; there is a bias
+        // for each.
         unsafe {
-            if some == V::LANES {
-                sums.store(to);
-            } else {
-                sums.store_first(to, some);
+            let to = self.target.add(self.places[row]);
+            let mut sums = *sums;
+            if !self.first {
+                sums = add(sums, load_row(to, self.columns));
             }
+            if let Some(bias) = self.bias {
+                sums = add(sums, load_row(bias[..self.columns].as_ptr(), self.columns));
+            }
+            store_row(&sums, to, self.columns);
         }
     }
 }

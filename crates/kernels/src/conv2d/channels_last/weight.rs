@@ -7,6 +7,7 @@ use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::Microkernel;
 use crate::parallel::{self, SharedMut};
+use crate::scratch;
 
 /// Channels of the source that are packed at once: a cache line holds as many.
 const CHANNELS: usize = 16;
@@ -53,7 +54,7 @@ impl Panels {
 
     /// Elements of all panels for sums of `depth` steps.
     pub(in super::super) fn packed_len(&self, depth: usize) -> usize {
-        self.columns.next_multiple_of(self.lanes) * depth
+        scratch::product([self.columns.next_multiple_of(self.lanes), depth])
     }
 
     #[inline(always)]

@@ -33,22 +33,14 @@ const PIECE: usize = 1 << 10;
 const SUMS: usize = 1 << 15;
 /// Rows of tiles of a job, at the least: each job packs the gradient for itself.
 const JOB_ROWS: usize = 64;
+/// Elements that are fetched ahead, at the most: 2 MiB, more than the second cache.
+const AHEAD: usize = 1 << 19;
 /// Input channels that are stored at once: a cache line holds as many.
 const CHANNELS: usize = 16;
 
-/// Whether this path can run: the band of a row of places must not be much larger than the image.
-pub(in super::super) fn can_run<T: Copy>(
-    geometry: &Geometry,
-    x: &TensorRef<'_, T>,
-    dy: &TensorRef<'_, T>,
-) -> bool {
-    let fits = |axis: usize| {
-        let seen = (geometry.out_size[axis] - 1)
-            .saturating_mul(geometry.config.stride[axis])
-            .saturating_add(window(geometry, axis));
-        seen <= geometry.in_size[axis].saturating_mul(2).saturating_add(16)
-    };
-    x.strides()[1] == 1 && dy.strides()[1] == 1 && fits(0) && fits(1)
+/// Whether this path can run.
+pub(in super::super) fn can_run<T: Copy>(x: &TensorRef<'_, T>, dy: &TensorRef<'_, T>) -> bool {
+    x.strides()[1] == 1 && dy.strides()[1] == 1
 }
 
 /// Places of the image from the first to the last that a window sees along an axis.
@@ -136,7 +128,10 @@ impl Cut {
 
     fn band_len(&self, geometry: &Geometry) -> usize {
         let [height, width] = Self::band_size(geometry, self.rows);
-        if self.copies { self.images * height * width * geometry.group_inputs() } else { 0 }
+        if !self.copies {
+            return 0;
+        }
+        scratch::product([self.images, height, width, geometry.group_inputs()])
     }
 
     /// Rows of places that are summed at once.
@@ -165,33 +160,36 @@ pub(in super::super) fn run<T: Element>(
             size: geometry.in_size,
             strides: x.strides(),
         };
-        scratch::with(cut.pieces * size, |sums: &mut [T]| {
+        scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
             let to = SharedMut::new(sums.as_mut_ptr());
             let from = Operands { source, dy, group };
             let jobs = cut.pieces * cut.panel_jobs * cut.row_jobs;
-            parallel::for_each(jobs, size * places, |job| {
+            parallel::for_each(jobs, parallel::operations([size, places]), |job| {
                 let (rows, job) = (job % cut.row_jobs * cut.job_rows, job / cut.row_jobs);
                 let (panel, piece) = (job % cut.panel_jobs * cut.job_panels, job / cut.panel_jobs);
                 let job_panels = panel..panels.count().min(panel + cut.job_panels);
                 scratch::with(cut.band_len(geometry), |band: &mut [T]| {
                     let packed = panels.columns(job_panels.clone()).len() * Cut::block(geometry);
-                    scratch::with(packed * geometry.out_size[1], |packed: &mut [T]| {
-                        let tiles = Tiles {
-                            geometry,
-                            cut: &cut,
-                            operands: &from,
-                            bands: piece * cut.bands / cut.pieces
-                                ..(piece + 1) * cut.bands / cut.pieces,
-                            rows: rows..tile_rows.min(rows + cut.job_rows),
-                            all_panels: &panels,
-                            panels: job_panels,
-                            band,
-                            packed,
-                            // SAFETY: each piece has `size` sums.
-                            to: unsafe { to.get().add(piece * size) },
-                        };
-                        T::run(isa, tiles);
-                    });
+                    scratch::with(
+                        scratch::product([packed, geometry.out_size[1]]),
+                        |packed: &mut [T]| {
+                            let tiles = Tiles {
+                                geometry,
+                                cut: &cut,
+                                operands: &from,
+                                bands: piece * cut.bands / cut.pieces
+                                    ..(piece + 1) * cut.bands / cut.pieces,
+                                rows: rows..tile_rows.min(rows + cut.job_rows),
+                                all_panels: &panels,
+                                panels: job_panels,
+                                band,
+                                packed,
+                                // SAFETY: each piece has `size` sums.
+                                to: unsafe { to.get().add(piece * size) },
+                            };
+                            T::run(isa, tiles);
+                        },
+                    );
                 });
             });
             store(geometry, &cut, &panels, sums, group, dw);
@@ -345,15 +343,20 @@ impl<T: Element> Tiles<'_, T> {
         let strides = self.operands.dy.strides();
         let next = first + some;
         let group = self.operands.group * self.geometry.group_outputs();
-        let at = (image + next / rows) * strides[0] + (row + next % rows) * strides[2] + group;
-        let dy = self.operands.dy.as_ptr().wrapping_add(at);
+        // Behind the last image and row is nothing, and a stride along an axis of one place may be huge: this
+        // may be anywhere, and as long as memory.
+        let offset = |[image, row]: [usize; 2], strides: [usize; 2]| {
+            image.wrapping_mul(strides[0]).wrapping_add(row.wrapping_mul(strides[1]))
+        };
+        let at = offset([image + next / rows, row + next % rows], [strides[0], strides[2]]);
+        let dy = self.operands.dy.as_ptr().wrapping_add(at).wrapping_add(group);
         let places = some * self.geometry.out_size[1];
+        let len = |stride: usize| places.saturating_mul(stride).min(AHEAD);
         // Not where a job needs a small part of each place.
         let most = 2 * self.panels.len() >= self.all_panels.count();
-        let dy_len = if most { places * strides[3] } else { 0 };
-        let x = next / rows * seen.places[0] + next % rows * seen.places[1];
-        let x_len =
-            if self.cut.copies || self.cut.row_jobs > 1 { 0 } else { places * seen.places[2] };
+        let dy_len = if most { len(strides[3]) } else { 0 };
+        let x = offset([next / rows, next % rows], [seen.places[0], seen.places[1]]);
+        let x_len = if self.cut.copies || self.cut.row_jobs > 1 { 0 } else { len(seen.places[2]) };
         let tiles = self.panels.len() * self.rows.len().div_ceil(MAX_MR);
         let x = seen.pointer.wrapping_add(x);
         Ahead {

@@ -15,11 +15,11 @@ use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
-/// Images that are summed at once.
-const IMAGES: usize = 128;
 /// Images times places that are summed at once: the rows of a tile stay in the first cache while
 /// all input channels pass. Fewer, and adding up the lanes at the end of each tile would show.
-const BLOCK: usize = 512;
+const BLOCK: usize = 1024;
+/// Images that are summed at once: the fewer the longer a row of places is, but always a few cache lines.
+const IMAGES: Range<usize> = 64..256;
 /// Elements of both operands that make a piece of the sum, at the least.
 const PIECE: usize = 1 << 14;
 /// Elements of all copies of the gradient, one for each piece, at the most.
@@ -36,6 +36,8 @@ pub(in super::super) fn can_run<T: Copy>(x: &TensorRef<'_, T>, dy: &TensorRef<'_
 
 /// How the sum is cut. A *unit* is a row of places of up to `IMAGES` images.
 struct Cut {
+    /// Images of a unit, at the most.
+    images: usize,
     units: usize,
     /// Units that are summed at once: neighbouring rows of the same images.
     block: usize,
@@ -48,12 +50,14 @@ impl Cut {
     fn new(geometry: &Geometry) -> Self {
         let (rows, channels, taps) =
             (geometry.group_outputs(), geometry.group_inputs(), geometry.taps());
-        let units = geometry.batch.div_ceil(IMAGES) * geometry.out_size[0];
-        let images = geometry.batch.min(IMAGES);
+        let most = BLOCK / geometry.out_size[1].max(1) / IMAGES.start * IMAGES.start;
+        let images = geometry.batch.min(most.clamp(IMAGES.start, IMAGES.end)).max(1);
+        let units = geometry.batch.div_ceil(images) * geometry.out_size[0];
         let unit = images * (rows * geometry.out_size[1] + channels * geometry.in_size[1]);
         let copies = COPIES / (rows * channels * taps).max(1);
         let pieces = (units * unit / PIECE).min(copies).min(units).clamp(1, MAX_PIECES);
         Self {
+            images,
             units,
             block: (BLOCK / (images * geometry.out_size[1]).max(1)).clamp(1, geometry.out_size[0]),
             pieces,
@@ -81,14 +85,14 @@ pub(in super::super) fn run<T: Element>(
     let tap_jobs = taps / cut.taps;
     let [mr, _] = T::run(isa, TileSize);
     let packed_rows = geometry.group_outputs().next_multiple_of(mr);
-    let packed_images = geometry.batch.min(IMAGES).next_multiple_of(MAX_LANES);
-    let packed = packed_rows * cut.block * geometry.out_size[1] * packed_images;
+    let packed_images = cut.images.next_multiple_of(MAX_LANES);
+    let packed = scratch::product([packed_rows, cut.block, geometry.out_size[1], packed_images]);
     let places = geometry.out_size[0] * geometry.out_size[1];
     for group in 0..geometry.config.groups {
-        scratch::with(cut.pieces * size, |sums: &mut [T]| {
+        scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
             sums.fill(T::ZERO);
             let to = SharedMut::new(sums.as_mut_ptr());
-            let operations = size * geometry.batch * places;
+            let operations = parallel::operations([size, geometry.batch, places]);
             parallel::for_each(cut.pieces * tap_jobs, operations, |job| {
                 let (index, first) = (job / tap_jobs, job % tap_jobs * cut.taps);
                 scratch::with(packed, |packed| {
@@ -99,8 +103,8 @@ pub(in super::super) fn run<T: Element>(
                             x,
                             dy,
                             group,
+                            cut: &cut,
                             units: cut.piece(index),
-                            block: cut.block,
                             taps: first..first + cut.taps,
                             packed,
                             // SAFETY: each piece has `size` sums of its own, and each job its taps of
@@ -159,8 +163,8 @@ struct Piece<'a, T> {
     x: &'a TensorRef<'a, T>,
     dy: &'a TensorRef<'a, T>,
     group: usize,
+    cut: &'a Cut,
     units: Range<usize>,
-    block: usize,
     taps: Range<usize>,
     /// Room for a block of the output's gradient.
     packed: &'a mut [T],
@@ -173,15 +177,9 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
-        let height = self.geometry.out_size[0];
         let mut unit = self.units.start;
         while unit < self.units.end {
-            let (first, row) = (unit / height * IMAGES, unit % height);
-            let end = self.units.end.min(unit + self.block).min(unit - row + height);
-            let block = Block {
-                images: first..self.geometry.batch.min(first + IMAGES),
-                out_rows: row..row + (end - unit),
-            };
+            let (block, end) = self.block(unit);
             self.pack::<V>(&block);
             // Few channels do not fill a tile: then some taps of a row of the kernel share it.
             let together = (V::NV / self.geometry.group_inputs()).max(1);
@@ -212,6 +210,16 @@ impl Block {
 }
 
 impl<T: Element> Piece<'_, T> {
+    /// The block that begins with a unit, and the first unit behind it.
+    #[inline(always)]
+    fn block(&self, unit: usize) -> (Block, usize) {
+        let height = self.geometry.out_size[0];
+        let (first, row) = (unit / height * self.cut.images, unit % height);
+        let end = self.units.end.min(unit + self.cut.block).min(unit - row + height);
+        let images = first..self.geometry.batch.min(first + self.cut.images);
+        (Block { images, out_rows: row..row + (end - unit) }, end)
+    }
+
     /// Packs the output's gradient: `[panels][places][vectors][MR][LANES]`.
     #[inline(always)]
     fn pack<V: Microkernel<Elem = T>>(&mut self, block: &Block) {
@@ -225,10 +233,10 @@ impl<T: Element> Piece<'_, T> {
                     let place = block.images.start + h * strides[2] + w * strides[3];
                     for image in (0..images).step_by(V::LANES) {
                         for (row, to) in (panel..).zip(vectors.by_ref().take(V::MR)) {
-                            let channel = self.group * rows + row;
-                            let from = place + image + channel * strides[1];
                             let lanes = V::LANES.min(images - image);
                             let vector = if row < rows {
+                                let channel = self.group * rows + row;
+                                let from = place + image + channel * strides[1];
                                 // SAFETY: channel, place and images are inside `dy`, batch-last.
                                 unsafe { V::load_first(self.dy.as_ptr().add(from), lanes) }
                             } else {

@@ -7,6 +7,8 @@
 pub(super) mod channels_last;
 pub(super) mod direct;
 pub(super) mod packed;
+pub(super) mod pointwise;
+pub(super) mod taps;
 mod transpose;
 pub(super) mod winograd;
 

@@ -110,12 +110,12 @@ impl Cut {
 
     /// Elements of the packed image: `[in_rows][images][in_width][channels]`.
     fn x_len(&self) -> usize {
-        self.in_rows * self.images * self.in_width * self.channels
+        scratch::product([self.in_rows, self.images, self.in_width, self.channels])
     }
 
     /// Elements of the packed gradient: `[panels][rows][images][out_width][MR]`.
     fn dy_len(&self) -> usize {
-        self.rows * self.images * self.out_width * self.outputs
+        scratch::product([self.rows, self.images, self.out_width, self.outputs])
     }
 }
 
@@ -150,9 +150,9 @@ impl<T: Element> Work<'_, T> {
         let (x, dy) = (self.x.strides(), self.dy.strides());
         let in_rows = self.in_rows(band);
         let row_len = cut.in_width * cut.channels;
-        let padding = geometry.config.padding[1];
+        let padding = geometry.config.padding[1].min(cut.in_width);
         // Columns of the image that the packed rows have room for.
-        let width = geometry.in_size[1].min(cut.in_width.saturating_sub(padding));
+        let width = geometry.in_size[1].min(cut.in_width - padding);
         let to = SharedMut::new(packed_x.as_mut_ptr());
         let len = in_rows.len() * images * row_len;
         parallel::for_each(in_rows.len(), len * parallel::MOVED, |row| {
@@ -216,7 +216,7 @@ impl<T: Element> Work<'_, T> {
             return;
         }
         let jobs = kernel_height * pieces * column_panels * row_jobs;
-        parallel::for_each(jobs, sums.len() * places, |job| {
+        parallel::for_each(jobs, parallel::operations([sums.len(), places]), |job| {
             let (row, rest) = (job % row_jobs * JOB_PANELS * mr, job / row_jobs);
             let (column, rest) = (rest % column_panels * nr, rest / column_panels);
             let (piece, kernel_row) = (rest % pieces, rest / pieces);

@@ -82,22 +82,22 @@ impl Cut {
     }
 
     fn band_tiles(&self) -> usize {
-        self.images * self.rows * self.tiles[1]
+        scratch::product([self.images, self.rows, self.tiles[1]])
     }
 
     /// Elements from one product to the next, of transformed gradients: `[vectors][tiles][LANES]`.
     fn dy_product(&self) -> usize {
-        self.band_tiles() * self.outputs.next_multiple_of(self.lanes) + GAP
+        scratch::product([self.band_tiles(), self.outputs.next_multiple_of(self.lanes)]) + GAP
     }
 
     /// The same of transformed inputs: `[panels][tiles][width]`.
     fn x_product(&self) -> usize {
-        self.band_tiles() * self.columns + GAP
+        scratch::product([self.band_tiles(), self.columns]) + GAP
     }
 
     /// The same of sums: `[outputs][columns]`.
     fn sums_product(&self) -> usize {
-        self.outputs * self.columns + GAP
+        scratch::product([self.outputs, self.columns]) + GAP
     }
 }
 
@@ -121,7 +121,7 @@ pub(in super::super) fn run<T: Element>(
             let x = Operand::new(x, group * inputs, inputs, pad, IN);
             let dy = Operand::new(dy, group * outputs + first, rows, [0; 2], OUT);
             let part = Part { isa, geometry, cut: &cut, panels: &panels, x, dy };
-            scratch::with(PRODUCTS * cut.sums_product(), |sums: &mut [T]| {
+            scratch::with(scratch::product([PRODUCTS, cut.sums_product()]), |sums: &mut [T]| {
                 part.sum(sums);
                 part.store(sums, dw, group * outputs + first);
             });
@@ -181,7 +181,10 @@ impl<T: Element> Operand<T> {
     /// Elements of a copy of a band; 0 if none is needed.
     fn copy_len(&self, cut: &Cut) -> usize {
         let rows = ((cut.rows - 1) * OUT + self.tile).min(self.size[0]);
-        if self.strides[1] == 1 { 0 } else { cut.images * rows * self.size[1] * self.channels }
+        if self.strides[1] == 1 {
+            return 0;
+        }
+        scratch::product([cut.images, rows, self.size[1], self.channels])
     }
 
     /// This operand with the band where channels are neighbours: where it lies, or copied.
@@ -283,7 +286,8 @@ impl<T: Element> Part<'_, T> {
     fn sum(&self, sums: &mut [T]) {
         let Self { isa, geometry, cut, .. } = *self;
         let copies = [self.x.copy_len(cut), self.dy.copy_len(cut)];
-        let transformed = [PRODUCTS * cut.x_product(), PRODUCTS * cut.dy_product()];
+        let transformed = [cut.x_product(), cut.dy_product()]
+            .map(|product| scratch::product([PRODUCTS, product]));
         scratch::with(copies[0] + copies[1], |copy: &mut [T]| {
             let (copy_x, copy_dy) = copy.split_at_mut(copies[0]);
             scratch::with(transformed[0] + transformed[1], |both: &mut [T]| {
@@ -331,7 +335,7 @@ impl<T: Element> Part<'_, T> {
         let tiles = band.images.len() * band.rows.len() * cut.tiles[1];
         let outputs = self.dy.channels;
         let row_jobs = outputs.div_ceil(JOB_ROWS);
-        let operations = PRODUCTS * outputs * cut.columns * tiles;
+        let operations = parallel::operations([PRODUCTS, outputs, cut.columns, tiles]);
         let to = SharedMut::new(sums.as_mut_ptr());
         parallel::for_each(PRODUCTS * row_jobs, operations, |job| {
             let (product, row) = (job / row_jobs, job % row_jobs * JOB_ROWS);

@@ -87,14 +87,20 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     let (vectors, size @ [mr, nr, panel_vectors]) = T::run(isa, Sizes(conv));
     let cut = Cut::new(conv, vectors, size);
     let row_panels = conv.rows.div_ceil(mr);
-    let weight_product = row_panels * conv.channels * mr + GAP;
+    let weight_product = scratch::product([row_panels, conv.channels, mr]) + GAP;
     let panels = cut.vectors / panel_vectors;
-    let source_product = panels * conv.channels * nr + GAP;
+    let source_product = scratch::product([panels, conv.channels, nr]) + GAP;
+    let source_len = scratch::product([PRODUCTS, source_product]);
     let sums_len = panels * cut.rows * PRODUCTS * nr;
     let row_jobs = conv.rows.div_ceil(cut.rows);
     let jobs = vectors.div_ceil(cut.vectors) * row_jobs;
-    let operations = conv.rows * conv.channels * vectors.div_ceil(panel_vectors) * nr * PRODUCTS;
-    scratch::with(PRODUCTS * weight_product, |weight: &mut [T]| {
+    let operations = parallel::operations([
+        conv.rows,
+        conv.channels,
+        vectors.div_ceil(panel_vectors),
+        nr * PRODUCTS,
+    ]);
+    scratch::with(scratch::product([PRODUCTS, weight_product]), |weight: &mut [T]| {
         let to = SharedMut::new(weight.as_mut_ptr());
         parallel::for_each(row_panels, weight.len() * MOVED, |panel| {
             // SAFETY: there is room for this panel of each product, and each job has its own.
@@ -104,8 +110,8 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
         let weight = &*weight;
         parallel::for_each(jobs, operations, |job| {
             let (vector, row) = (job / row_jobs * cut.vectors, job % row_jobs * cut.rows);
-            scratch::with(PRODUCTS * source_product + sums_len, |room: &mut [T]| {
-                let (source, sums) = room.split_at_mut(PRODUCTS * source_product);
+            scratch::with(source_len + sums_len, |room: &mut [T]| {
+                let (source, sums) = room.split_at_mut(source_len);
                 let job = Job {
                     conv,
                     weight,
