@@ -1,16 +1,21 @@
 //! A training step allocates nothing after the first: buffers come from pools and go back to them.
 //! Neither does a prediction.
 
+use std::any::TypeId;
+
 use rand::SeedableRng;
 use topedge_autograd::{Tape, Tensor};
+use topedge_data::digits::{self, Digits};
+use topedge_data::{DataLoaders, LoadersConfig};
+use topedge_nn::callbacks::Recorder;
 use topedge_nn::losses::{CrossEntropy, Loss};
 use topedge_nn::optim::{Adam, Optimizer};
+use topedge_nn::{Callback, Flow, Learner, State};
 use topedge_nn::{Context, Module, Net, NetConfig, Predictor, zero_grad};
 
 #[global_allocator]
 static ALLOC: dhat::Alloc = dhat::Alloc;
 
-#[test]
 fn steps_and_predictions_allocate_nothing() {
     const BATCH: usize = 64;
     let _profiler = dhat::Profiler::builder().testing().build();
@@ -52,4 +57,72 @@ fn steps_and_predictions_allocate_nothing() {
         let after = dhat::HeapStats::get().total_blocks;
         assert_eq!(after - before, 0, "allocations in a prediction");
     });
+}
+
+/// Heap blocks that were asked for in each training batch, from its first event to what a recorder
+/// does after it.
+#[derive(Default)]
+struct Allocations {
+    before: u64,
+    of_batches: Vec<u64>,
+}
+
+impl Callback for Allocations {
+    fn name(&self) -> &'static str {
+        "allocations"
+    }
+
+    fn run_after(&self) -> Vec<TypeId> {
+        vec![TypeId::of::<Recorder>()]
+    }
+
+    fn before_fit(&mut self, state: &mut State) -> Flow {
+        self.of_batches.reserve(state.steps);
+        Ok(())
+    }
+
+    fn before_batch(&mut self, _: &mut State) -> Flow {
+        self.before = dhat::HeapStats::get().total_blocks;
+        Ok(())
+    }
+
+    fn after_batch(&mut self, state: &mut State) -> Flow {
+        if state.is_training() {
+            self.of_batches.push(dhat::HeapStats::get().total_blocks - self.before);
+        }
+        Ok(())
+    }
+}
+
+/// But for the first batch of an epoch, beside which a thread begins to load the others, and for what
+/// wakes the pool's other threads.
+fn a_learner_allocates_nothing(threads: usize) {
+    const BATCHES: usize = 10;
+    let splits = digits::generate(&Digits { train: 64 * BATCHES, valid: 64, ..Default::default() });
+    let data = DataLoaders::new(&splits.unwrap(), &LoadersConfig::default()).unwrap();
+    let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
+    let network = Net::SimpleCnnBn.build(&NetConfig::default(), &mut rng).unwrap();
+    let mut learner = Learner::new(data, network, CrossEntropy::default());
+    learner = learner.callback(Allocations::default());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    pool.install(|| learner.fit_one_cycle(3, 0.01)).unwrap();
+    let counts = &learner.find::<Allocations>().unwrap().of_batches;
+    println!("{counts:?}");
+    assert_eq!(counts.len(), 3 * BATCHES);
+    let of_epochs = counts.chunks_exact(BATCHES).map(|epoch| epoch[1..].iter().sum::<u64>());
+    if threads == 1 {
+        assert!(of_epochs.sum::<u64>() == 0, "{counts:?}");
+    } else {
+        // Which thread takes which job is chance, and so is when its buffers are warm.
+        assert!(of_epochs.skip(1).all(|count| count < BATCHES as u64), "{counts:?}");
+    }
+}
+
+#[test]
+fn steps_predictions_and_learners_allocate_nothing() {
+    // One after the other: the counter counts for all.
+    steps_and_predictions_allocate_nothing();
+    a_learner_allocates_nothing(1);
+    a_learner_allocates_nothing(2);
 }

@@ -10,11 +10,11 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use topedge_data::digits::{self, Digits};
 use topedge_data::{DataLoader, DataLoaders, LoaderConfig, LoadersConfig, Splits};
-use topedge_kernels::Isa;
+use topedge_kernels::{Isa, Winograd};
 use topedge_nn::callbacks::MixUp;
 use topedge_nn::losses::CrossEntropy;
 use topedge_nn::metrics::Accuracy;
-use topedge_nn::{Learner, Net, NetConfig, StateValues, state_dict};
+use topedge_nn::{Callback, Flow, Learner, Net, NetConfig, State, StateValues, state_dict};
 
 /// Trains anew; a hash of all that the network has learned and of what validation said.
 fn train(splits: &Splits, epochs: usize, prefetch: bool) -> u64 {
@@ -77,4 +77,31 @@ fn the_same_weights_on_any_number_of_threads() {
 #[ignore = "minutes: five repeats of a longer run"]
 fn the_same_weights_each_time() {
     one_hash(2000, 3, 5);
+}
+
+/// What a fit runs by: the names of the instruction set and the setting of Winograd's method.
+struct Forced(Option<(Isa, Winograd)>);
+
+impl Callback for Forced {
+    fn name(&self) -> &'static str {
+        "forced"
+    }
+
+    fn after_batch(&mut self, _: &mut State) -> Flow {
+        self.0 = Some((Isa::current(), Winograd::current()));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_forced_outside_of_the_pool_holds_inside() {
+    let splits = digits::generate(&Digits { train: 64, valid: 64, ..Default::default() }).unwrap();
+    for isa in Isa::available() {
+        let data = DataLoaders::new(&splits, &LoadersConfig::default()).unwrap();
+        let model = Net::SimpleCnnBn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(1));
+        let mut learner = Learner::new(data, model.unwrap(), CrossEntropy::default());
+        learner = learner.callback(Forced(None));
+        isa.with(|| Winograd::Off.with(|| learner.fit(1, 0.01))).unwrap();
+        assert_eq!(learner.find::<Forced>().unwrap().0, Some((isa, Winograd::Off)));
+    }
 }

@@ -83,7 +83,12 @@ impl Callback for Recorder {
         Ok(())
     }
 
-    fn before_train(&mut self, _: &mut State) -> Flow {
+    fn before_train(&mut self, state: &mut State) -> Flow {
+        // So that a step allocates nothing.
+        let batches = state.data.train.batches();
+        self.losses.reserve(batches);
+        self.smoothed_losses.reserve(batches);
+        self.hypers.iter_mut().for_each(|(_, values)| values.reserve(batches));
         self.times.train = Stopwatch::start();
         Ok(())
     }

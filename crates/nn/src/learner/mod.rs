@@ -21,6 +21,7 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use topedge_autograd::{Mode, Tape, Tensor, no_grad};
 use topedge_data::DataLoaders;
+use topedge_kernels::{Isa, Winograd};
 
 use crate::callbacks::{NanGuard, ParamScheduler, Recorder};
 use crate::context::Context;
@@ -182,10 +183,16 @@ impl Learner {
         state.epochs = epochs;
         state.steps = epochs.saturating_mul(state.data.train.batches());
         (state.epoch, state.step) = (0, 0);
+        // What is forced on this thread holds for the one that takes the fit over, too.
+        let (isa, winograd) = (Isa::current(), Winograd::current());
         // The thread pool is entered once: all parallel loops start inside of it.
         let outcome = rayon::scope(|_| {
-            self.begin()?;
-            self.within(&FIT, Self::all_epochs)
+            isa.with(|| {
+                winograd.with(|| {
+                    self.begin()?;
+                    self.within(&FIT, Self::all_epochs)
+                })
+            })
         });
         match outcome {
             Err(Interrupt::Cancel(cancel)) => Err(Error::StrayCancel { cancel }),
@@ -250,8 +257,8 @@ impl Learner {
             None => Ok(()),
         })?;
         self.within(&STEP, |Learner { state: State { optimizer, model, .. }, .. }| {
-            let place = format!("the optimiser {}", optimizer.name());
-            caught(|| place, || Ok(optimizer.step(&mut **model)?))
+            let name = optimizer.name();
+            caught(|| format!("the optimiser {name}"), || Ok(optimizer.step(&mut **model)?))
         })?;
         zero_grad(&mut *self.state.model);
         Ok(())
