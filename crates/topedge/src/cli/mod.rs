@@ -7,6 +7,7 @@ mod choice;
 mod compare;
 mod epochs;
 mod failure;
+mod findings;
 mod histograms;
 mod history;
 mod images;
@@ -88,6 +89,7 @@ enum Command {
 
 /// Runs the command that the arguments of this process ask for.
 pub(crate) fn main() -> ExitCode {
+    interrupt::outlive_limits();
     let outcome = match Cli::try_parse() {
         Ok(cli) => run(cli),
         Err(error) if !error.use_stderr() => {

@@ -8,12 +8,14 @@ use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use topedge::nn::callbacks::ActivationStats;
-use topedge::nn::{StateDict, StateValues, state_dict};
+use topedge::nn::{Finding, StateDict, StateValues, state_dict};
 use topedge::prelude::*;
 
 use super::choice::Trained;
 use super::failure::Failure;
-use super::{batches, histograms, output, times};
+use super::run_folder::FILES;
+use super::settings::Settings;
+use super::{batches, findings, histograms, output, times};
 
 /// The outcome of a training run.
 pub(crate) struct Results {
@@ -22,8 +24,10 @@ pub(crate) struct Results {
     weights_sha256: String,
     /// What `sample.png` shows.
     sample_label: String,
-    /// The files to write: names and contents.
-    pub(crate) files: [(&'static str, Vec<u8>); 9],
+    /// What is wrong with it.
+    findings: Vec<Finding>,
+    /// What to write into [`FILES`].
+    files: [Vec<u8>; FILES.len()],
 }
 
 /// The last word for a program.
@@ -56,18 +60,24 @@ impl Results {
             images_per_second: (recorder.losses.len() * settings.batch_size) as f64 / train_seconds,
             weights_sha256: weights_sha256(&state_dict(model)),
             sample_label: sample_label.clone(),
+            findings: learner.diagnose(),
             files: [
-                ("model.safetensors", info.to_bytes(model)?),
-                ("report.html", report.into_bytes()),
-                ("settings.json", settings.to_json()?),
-                ("batches.csv", batches::to_csv(recorder, stats)),
-                ("histograms.csv", histograms::to_csv(stats)),
-                ("times.json", times::to_json(learner)?),
-                ("loss.svg", recorder.plot_loss().svg().into_bytes()),
-                ("schedule.svg", recorder.plot_sched().svg().into_bytes()),
-                ("sample.png", png(splits.valid.image(0), info.image_shape)?),
+                info.to_bytes(model)?,
+                settings.to_json()?,
+                batches::to_csv(recorder, stats),
+                histograms::to_csv(stats),
+                times::to_json(learner)?,
+                recorder.plot_loss().svg().into_bytes(),
+                recorder.plot_sched().svg().into_bytes(),
+                png(splits.valid.image(0), info.image_shape)?,
+                report.into_bytes(),
             ],
         })
+    }
+
+    /// The files to write: names and contents.
+    pub(crate) fn files(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        FILES.into_iter().zip(std::mem::take(&mut self.files)).collect()
     }
 
     /// The last word, for a person or for a program.
@@ -75,7 +85,8 @@ impl Results {
         let file = |name: &str| folder.join(name).display().to_string();
         let (model, history) = (file("model.safetensors"), file("history.csv"));
         if json {
-            return Ok(output::json(&DoneEvent {
+            let mut lines = findings::json(&self.findings)?;
+            lines.push(output::json(&DoneEvent {
                 event: "done",
                 accuracy: self.accuracy,
                 images_per_second: self.images_per_second,
@@ -83,12 +94,13 @@ impl Results {
                 model: &model,
                 history: &history,
             })?);
+            return Ok(lines.join("\n"));
         }
         let program = env::args().next().unwrap_or_else(|| "topedge".to_string());
         Ok(format!(
             "
 accuracy  {:.4}, trained at {:.0} images per second
-
+{}
 model     {model}
 history   {history}
 report    {}
@@ -99,11 +111,30 @@ Try next:
   {program} train --help",
             self.accuracy,
             self.images_per_second,
+            findings::text(&self.findings),
             file("report.html"),
             file("sample.png"),
             self.sample_label,
         ))
     }
+}
+
+/// What a run leaves whose loss is no number any more: names and contents.
+pub(crate) fn of_failed(
+    learner: &Learner,
+    settings: &Settings,
+    report: String,
+) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+    let default = Recorder::default();
+    let recorder = learner.find::<Recorder>().unwrap_or(&default);
+    let no_stats = ActivationStats::default();
+    let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
+    Ok(vec![
+        ("settings.json", settings.to_json()?),
+        ("batches.csv", batches::to_csv(recorder, stats)),
+        ("histograms.csv", histograms::to_csv(stats)),
+        ("report.html", report.into_bytes()),
+    ])
 }
 
 /// The hash of all parameters and buffers, by name: name, shape and little-endian values of each.

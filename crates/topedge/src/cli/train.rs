@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use topedge::nn::callbacks::CsvLogger;
-use topedge::nn::{Checkpoint, Checkpoints, Error, Every};
+use topedge::nn::{Checkpoint, Checkpoints, Error, Every, Finding, Learner};
 
-use super::choice::{Choice, Prepared};
+use super::choice::{Choice, Prepared, Trained};
 use super::epochs::Epochs;
 use super::failure::Failure;
-use super::results::Results;
+use super::results::{self, Results};
 use super::run_folder::{CHECKPOINT, RunFolder};
 use super::settings::Settings;
-use super::{interrupt, output, report};
+use super::{findings, interrupt, output, report};
 
 /// What a checkpoint says besides: the settings as JSON, and how often there is to be one.
 const SETTINGS: &str = "settings";
@@ -27,9 +28,15 @@ Trains a network on images of classes.
 
 Without --data, on handwritten digits that it draws itself. The run's folder then holds
 report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv (a line for
-each epoch), batches.csv (one for each training batch), histograms.csv (what each layer put out in them),
-times.json (what each layer took), settings.json, loss.svg, schedule.svg, and sample.png to try the model on. A run that fails leaves nothing behind, unless it has written a
-checkpoint: that, and its history, are there to go on from.
+each epoch), batches.csv (one for each training batch), histograms.csv (what each layer put out in
+them), times.json (what each layer took), settings.json, loss.svg, schedule.svg, and sample.png to try
+the model on.
+
+Before it trains it warns of what is odd. At the end it says what looks wrong, and what to try: layers
+that died or collapsed, a rate too high for the start, a loss that is no better than a guess,
+overfitting. A run whose loss is no number any more leaves all of its record but the model. One that
+fails otherwise leaves nothing, unless it has written a checkpoint: that, and its history, are there to
+go on from.
 
 The same command gives the same weights, bit for bit, with any number of threads; interrupted and resumed
 in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, and says how to go on; a
@@ -46,8 +53,9 @@ What DIR holds, either of:
   train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-..., t10k-labels-...
   training/LABEL/*.png and testing/LABEL/*.png           or train/ and valid/, PNG or JPEG
 
-With --json, an object for each epoch and one at the end:
+With --json, an object for each epoch, for each finding, and one at the end:
   {\"event\":\"epoch\",\"epoch\":0,\"train_loss\":...,\"valid_loss\":...,\"accuracy\":...,\"seconds\":...,\"train_seconds\":...}
+  {\"event\":\"finding\",\"severity\":\"warning|failure\",\"kind\":...,\"layer\":...,\"batch\":...,\"text\":...,\"advice\":...}
   {\"event\":\"done\",\"accuracy\":...,\"images_per_second\":...,\"weights_sha256\":\"...\",\"model\":\"PATH\",\"history\":\"PATH\"}"
 )]
 pub(crate) struct Args {
@@ -110,6 +118,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .callback(CsvLogger::new(folder.history()))
         .callback(Epochs::new(args.json, trained.settings.batch_size))
         .checkpoints(Checkpoints { path: folder.checkpoint(), every, stop, metadata });
+    warn(&learner.check(trained.settings.lr)?, args.json)?;
     checkpoint.into_iter().for_each(|checkpoint| learner.resume(checkpoint));
     match trained.settings.fit(&mut learner) {
         Err(Error::Stopped { epoch, step, path }) => {
@@ -118,13 +127,49 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                 to_go_on(path.parent().unwrap_or(Path::new(".")))
             )));
         }
+        Err(error @ Error::NonFinite { .. }) => {
+            return Err(left_behind(error, folder, &mut learner, &trained));
+        }
         outcome => outcome?,
     }
 
     let report = report::page(&mut learner, &trained.settings)?;
-    let results = Results::of(&learner, &trained, report)?;
-    let path = folder.finish(&results.files)?;
+    let mut results = Results::of(&learner, &trained, report)?;
+    let path = folder.finish(&results.files())?;
     Ok(output::line(results.text(&path, args.json)?)?)
+}
+
+/// Says what is odd before the work.
+fn warn(findings: &[Finding], json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(findings::json(findings)?.iter().try_for_each(output::line)?);
+    }
+    for finding in findings {
+        // Nobody to tell if standard error is closed.
+        let _ = writeln!(io::stderr(), "warning: {finding}");
+    }
+    Ok(())
+}
+
+/// The failure of a fit, whose record is left to look at.
+fn left_behind(
+    error: Error,
+    folder: RunFolder,
+    learner: &mut Learner,
+    trained: &Trained,
+) -> Failure {
+    let error = error.to_string();
+    let kept = report::failed(learner, &trained.settings, &error)
+        .and_then(|page| results::of_failed(learner, &trained.settings, page))
+        .and_then(|files| folder.keep(&files));
+    match kept {
+        Ok(Some(path)) => {
+            let page = path.join("report.html");
+            Failure::Failed(format!("{error}; how it came to that: {}", page.display()))
+        }
+        // The error itself matters more.
+        Ok(None) | Err(_) => Failure::Failed(error),
+    }
 }
 
 /// The checkpoint of an unfinished run, its settings, and its file in words.

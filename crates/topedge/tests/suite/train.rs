@@ -17,7 +17,15 @@ fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
 fn json_has_an_object_a_line_and_nothing_else() {
     let dir = tempdir().unwrap();
     write_mnist(&dir.path().join("data"));
-    let lines = succeed(dir.path(), &with(&["--json"]));
+    let lines = succeed(dir.path(), &with(&["--json", "--lr", "90"]));
+    let (found, lines): (Vec<_>, Vec<_>) =
+        lines.into_iter().partition(|line| json(line)["event"] == "finding");
+    // That the rate is odd comes first, what came of it last.
+    assert!(found.len() > 1 && json(&found[0])["kind"] == "odd_rate", "{found:?}");
+    for line in found {
+        let words = ["severity", "kind", "layer", "batch", "text", "advice"];
+        assert_fields(&line, &[&["event"][..], &words].concat());
+    }
     assert_eq!(lines.len(), 3);
     for (i, line) in lines[..2].iter().enumerate() {
         let epoch = json(line);
