@@ -7,6 +7,7 @@ mod choice;
 mod compare;
 mod epochs;
 mod failure;
+mod findings;
 mod histograms;
 mod history;
 mod images;
@@ -30,7 +31,6 @@ mod times;
 mod train;
 mod verify;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -100,8 +100,7 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // `eprintln` would panic if standard error is closed.
-            let _ = writeln!(io::stderr(), "{failure}");
+            output::aside(&failure);
             ExitCode::from(failure.exit_code())
         }
     }

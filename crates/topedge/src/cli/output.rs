@@ -19,6 +19,11 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
     }
 }
 
+/// Writes a line to standard error. If that is closed, there is nobody to tell.
+pub(crate) fn aside(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// `value` as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<String> {
     Ok(serde_json::to_string(value)?)

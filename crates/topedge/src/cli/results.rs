@@ -8,18 +8,20 @@ use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use topedge::nn::callbacks::ActivationStats;
-use topedge::nn::{StateDict, StateValues, state_dict};
+use topedge::nn::{Finding, StateDict, StateValues, state_dict};
 use topedge::prelude::*;
 
 use super::choice::Trained;
 use super::failure::Failure;
-use super::{batches, histograms, output, times};
+use super::{batches, findings, histograms, output, times};
 
 /// The outcome of a training run.
 pub(crate) struct Results {
     accuracy: f64,
     images_per_second: f64,
     weights_sha256: String,
+    /// What looks wrong.
+    findings: Vec<Finding>,
     /// What `sample.png` shows.
     sample_label: String,
     /// The files to write: names and contents.
@@ -55,6 +57,7 @@ impl Results {
             accuracy: recorder.rows.last().and_then(|row| row.metric("accuracy")).unwrap_or(0.0),
             images_per_second: (recorder.losses.len() * settings.batch_size) as f64 / train_seconds,
             weights_sha256: weights_sha256(&state_dict(model)),
+            findings: learner.diagnose(),
             sample_label: sample_label.clone(),
             files: [
                 ("model.safetensors", info.to_bytes(model)?),
@@ -75,7 +78,8 @@ impl Results {
         let file = |name: &str| folder.join(name).display().to_string();
         let (model, history) = (file("model.safetensors"), file("history.csv"));
         if json {
-            return Ok(output::json(&DoneEvent {
+            let mut lines = findings::events(&self.findings)?;
+            lines.push(output::json(&DoneEvent {
                 event: "done",
                 accuracy: self.accuracy,
                 images_per_second: self.images_per_second,
@@ -83,12 +87,13 @@ impl Results {
                 model: &model,
                 history: &history,
             })?);
+            return Ok(lines.join("\n"));
         }
         let program = env::args().next().unwrap_or_else(|| "topedge".to_string());
         Ok(format!(
             "
 accuracy  {:.4}, trained at {:.0} images per second
-
+{}
 model     {model}
 history   {history}
 report    {}
@@ -99,6 +104,7 @@ Try next:
   {program} train --help",
             self.accuracy,
             self.images_per_second,
+            findings::text(&self.findings),
             file("report.html"),
             file("sample.png"),
             self.sample_label,

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::results::Results;
 use super::run_folder::{CHECKPOINT, RunFolder};
 use super::settings::Settings;
-use super::{interrupt, output, report};
+use super::{findings, interrupt, output, report};
 
 /// What a checkpoint says besides: the settings as JSON, and how often there is to be one.
 const SETTINGS: &str = "settings";
@@ -33,7 +33,12 @@ checkpoint: that, and its history, are there to go on from.
 
 The same command gives the same weights, bit for bit, with any number of threads; interrupted and resumed
 in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, and says how to go on; a
-second one ends it at once.",
+second one ends it at once.
+
+What is odd about a run is said before it, as a warning on standard error; and what looks wrong in it
+afterwards, below the accuracy and in report.html: layers that die, activations that collapse or explode,
+a rate too high for the start, a loss that never moved, overfitting; each with the layer, the batch, and
+what to try.",
     after_help = "\
 Examples:
   topedge train                                          draw digits and train on them
@@ -46,8 +51,10 @@ What DIR holds, either of:
   train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-..., t10k-labels-...
   training/LABEL/*.png and testing/LABEL/*.png           or train/ and valid/, PNG or JPEG
 
-With --json, an object for each epoch and one at the end:
+With --json, an object for each epoch, one for each finding (before training its batch is null), and one
+at the end:
   {\"event\":\"epoch\",\"epoch\":0,\"train_loss\":...,\"valid_loss\":...,\"accuracy\":...,\"seconds\":...,\"train_seconds\":...}
+  {\"event\":\"finding\",\"severity\":\"failure\",\"kind\":\"dead_layer\",\"layer\":\"1.0\",\"batch\":...,\"text\":\"...\",\"advice\":\"...\"}
   {\"event\":\"done\",\"accuracy\":...,\"images_per_second\":...,\"weights_sha256\":\"...\",\"model\":\"PATH\",\"history\":\"PATH\"}"
 )]
 pub(crate) struct Args {
@@ -102,7 +109,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         None => RunFolder::create(args.out.as_deref())?,
         Some(run) => RunFolder::reopen(run)?,
     };
-    let (learner, trained) = prepared.learner();
+    let (mut learner, trained) = prepared.learner();
+    findings::warn(&learner.check(trained.settings.lr)?, args.json)?;
     let settings = String::from_utf8_lossy(&trained.settings.to_json()?).into_owned();
     let mut metadata: BTreeMap<_, _> = [(SETTINGS.to_string(), settings)].into();
     metadata.extend(every.map(|every| (EVERY.to_string(), every.to_string())));
