@@ -71,7 +71,7 @@ pub(crate) struct Args {
     checkpoint_every: Option<Every>,
     /// Go on with the run in this folder, from its checkpoint and by its settings
     #[arg(long, value_name = "RUN", conflicts_with_all = [
-        "labels", "net", "epochs", "lr", "batch_size", "schedule", "optimizer", "seed", "out",
+        "labels", "size", "net", "epochs", "lr", "batch_size", "schedule", "optimizer", "seed", "out",
     ])]
     resume: Option<PathBuf>,
     /// Print one JSON object a line, and nothing else
@@ -94,7 +94,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         None => (Prepared::new(&args.choice)?, None),
         Some(run) => {
             let (checkpoint, recorded, place) = read_checkpoint(run)?;
-            let prepared = Prepared::new(&recorded.choice(args.choice.data.as_deref(), &place)?)?;
+            let prepared =
+                Prepared::new(&recorded.choice(args.choice.images.data.as_deref(), &place)?)?;
             recorded.check(&prepared.settings, &place)?;
             every = every.or_else(|| checkpoint.metadata.get(EVERY)?.parse().ok());
             (prepared, Some(checkpoint))
