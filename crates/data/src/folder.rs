@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::dataset::{Dataset, Splits};
 use crate::error::{DataError, Result};
 use crate::image_file::{Decoded, decode};
-use crate::load::Progress;
+use crate::load::{Change, Progress};
 
 /// The names of the training folder, and of the validation folder, the preferred one first: where
 /// there is a validation set beside a test set, the test set is left alone.
@@ -39,6 +39,15 @@ pub(crate) fn is_tree(root: &Path) -> bool {
 /// When a split is missing, a class folder is empty, training and validation have different classes,
 /// a file is no readable image, or its size is not that of the first; the message names the file.
 pub fn load(root: &Path, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits> {
+    load_as(root, &Change::default(), progress)
+}
+
+/// As [`load`], with another size or other channels.
+pub(crate) fn load_as(
+    root: &Path,
+    change: &Change,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Splits> {
     let train = Tree::list(&split_folder(root, "training", &TRAIN)?)?;
     let valid = Tree::list(&split_folder(root, "validation", &VALID)?)?;
     if let Some(unknown) = valid.labels.iter().find(|l| !train.labels.contains(l)) {
@@ -59,9 +68,9 @@ pub fn load(root: &Path, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits>
     }
 
     let files: Vec<&Path> = train.files().chain(valid.files()).collect();
-    let images = decode_all(&files, progress)?;
+    let images = decode_all(&files, change, progress)?;
     let grey = images.iter().all(|image| matches!(image, Decoded::Grey(_)));
-    let channels = if grey { 1 } else { 3 };
+    let channels = change.channels.unwrap_or(if grey { 1 } else { 3 });
     let (train_images, valid_images) = images.split_at(train.files.len());
     let vocab = &train.labels;
     Splits::new(
@@ -159,18 +168,22 @@ fn visible(folder: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Decodes all files, in order, and checks that they have the size of the first.
-fn decode_all(files: &[&Path], progress: &(dyn Fn(Progress) + Sync)) -> Result<Vec<Decoded>> {
+/// Decodes and changes all files, in order, and checks that they then have the size of the first.
+fn decode_all(
+    files: &[&Path],
+    change: &Change,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Vec<Decoded>> {
     let Some(first) = files.first() else {
         return Ok(Vec::new());
     };
-    let size = decode(first)?.dimensions();
+    let size = change.of(decode(first)?).dimensions();
     let done = AtomicUsize::new(0);
     let total = files.len();
     files
         .par_iter()
         .map(|path| {
-            let image = decode(path)?;
+            let image = change.of(decode(path)?);
             let (width, height) = image.dimensions();
             if (width, height) != size {
                 return Err(DataError::unexpected(

@@ -13,7 +13,8 @@ use flate2::read::MultiGzDecoder;
 use crate::dataset::{Dataset, Splits};
 use crate::error::{DataError, Result};
 use crate::file::write_whole;
-use crate::load::Progress;
+use crate::image_file::Decoded;
+use crate::load::{Change, Progress};
 
 /// The most elements that are read: far above any real set, and a bound on what a small
 /// compressed file can claim.
@@ -128,9 +129,15 @@ fn read(mut reader: impl Read, size: u64) -> std::result::Result<IdxArray, Fault
     }
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let limit = size.saturating_mul(UNPACKED_OF_A_BYTE).clamp(MAX_UNPACKED, MAX_LEN);
-    read_plain(MultiGzDecoder::new(whole), limit).map_err(|fault| match fault {
-        Fault::Io(error) => Fault::content("gzip stream", "a whole and valid one", error),
-        fault => fault,
+    let mut stream = MultiGzDecoder::new(whole);
+    let damaged = |error| Fault::content("gzip stream", "a whole and valid one", error);
+    read_plain(&mut stream, limit).map_err(|fault| match fault {
+        Fault::Io(error) => damaged(error),
+        // The checksum stands at the end: a stream that is damaged is at fault itself.
+        fault => match io::copy(&mut stream.take(limit as u64), &mut io::sink()) {
+            Err(error) => damaged(error),
+            Ok(_) => fault,
+        },
     })
 }
 
@@ -245,9 +252,13 @@ pub(crate) fn find(dir: &Path) -> Result<Option<Files>> {
 }
 
 /// Loads MNIST's four files. The vocabulary is 0 to the highest label in training.
-pub(crate) fn load(files: &Files, progress: &(dyn Fn(Progress) + Sync)) -> Result<Splits> {
+pub(crate) fn load(
+    files: &Files,
+    change: &Change,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Splits> {
     let (train, valid) = rayon::join(|| files.train.read(), || files.valid.read());
-    let (train, valid) = (train?, valid?);
+    let (train, valid) = (train?.changed(change), valid?.changed(change));
     if train.image_shape != valid.image_shape {
         let size = |[_, height, width]: [usize; 3]| format!("{height}x{width}");
         let images = files.train.images.display();
@@ -322,6 +333,23 @@ impl Pair {
 }
 
 impl Content {
+    /// With images of another size or other channels.
+    fn changed(self, change: &Change) -> Content {
+        let [_, height, width] = self.image_shape;
+        let channels = change.channels.unwrap_or(1);
+        if change.size.is_none() && channels == 1 {
+            return self;
+        }
+        let (mut pixels, mut image_shape) = (vec![], self.image_shape);
+        for image in self.pixels.chunks(height * width) {
+            let image = change.of(Decoded::of_grey(image, [height, width]));
+            let (width, height) = image.dimensions();
+            image_shape = [channels, height as usize, width as usize];
+            image.append_to(&mut pixels, channels);
+        }
+        Content { pixels, image_shape, ..self }
+    }
+
     fn dataset(self, vocab: &[String]) -> Result<Dataset> {
         let labels = self.labels.iter().map(|&l| u32::from(l)).collect();
         Dataset::new(self.pixels, self.image_shape, labels, vocab.to_vec())

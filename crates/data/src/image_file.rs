@@ -56,39 +56,46 @@ pub fn parse_image(bytes: &[u8], image_shape: [usize; 3]) -> Result<Vec<u8>> {
     Ok(shape.fit(decode_bytes(bytes, Path::new("image data"))?))
 }
 
-/// What an image is to become.
-struct ImageShape {
-    grey: bool,
+/// A size that an image can be resized to.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
     height: u32,
     width: u32,
+}
+
+impl Size {
+    pub(crate) fn new(size: [usize; 2]) -> Result<Self> {
+        let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
+        let [Some(height), Some(width)] = size.map(side) else {
+            let expected = format!("[height, width], sides of 1 to {MAX_SIDE}");
+            return Err(DataError::setting("image size", format!("{size:?}"), expected));
+        };
+        Ok(Self { height, width })
+    }
+}
+
+/// What an image is to become.
+struct ImageShape {
+    channels: usize,
+    size: Size,
 }
 
 impl ImageShape {
     fn new(image_shape: [usize; 3]) -> Result<Self> {
         let [channels, height, width] = image_shape;
-        let side = |n: usize| u32::try_from(n).ok().filter(|n| (1..=MAX_SIDE).contains(n));
-        let (Some(height), Some(width), 1 | 3) = (side(height), side(width), channels) else {
+        let size = Size::new([height, width]).ok().filter(|_| matches!(channels, 1 | 3));
+        let size = size.ok_or_else(|| {
             let expected = format!("[1 or 3, height, width], sides of 1 to {MAX_SIDE}");
-            return Err(DataError::setting("image shape", format!("{image_shape:?}"), expected));
-        };
-        Ok(Self { grey: channels == 1, height, width })
+            DataError::setting("image shape", format!("{image_shape:?}"), expected)
+        })?;
+        Ok(Self { channels, size })
     }
 
-    fn fit(&self, decoded: Decoded) -> Vec<u8> {
-        let &Self { grey, height, width } = self;
-        if grey {
-            let grey = decoded.into_grey();
-            match grey.dimensions() == (width, height) {
-                true => grey.into_raw(),
-                false => imageops::resize(&grey, width, height, FilterType::Triangle).into_raw(),
-            }
-        } else {
-            let rgb = decoded.into_rgb();
-            planes(&match rgb.dimensions() == (width, height) {
-                true => rgb,
-                false => imageops::resize(&rgb, width, height, FilterType::Triangle),
-            })
-        }
+    fn fit(&self, image: Decoded) -> Vec<u8> {
+        let image = if self.channels == 1 { image.grey() } else { image };
+        let mut pixels = vec![];
+        image.resized(self.size).append_to(&mut pixels, self.channels);
+        pixels
     }
 }
 
@@ -197,6 +204,12 @@ fn is_cut_jpeg(bytes: &[u8]) -> bool {
 }
 
 impl Decoded {
+    /// A grey image of these pixels, `[height, width]`, sides that fit `u32`.
+    pub(crate) fn of_grey(pixels: &[u8], [height, width]: [usize; 2]) -> Decoded {
+        let pixel = |x, y| [pixels[y as usize * width + x as usize]].into();
+        Decoded::Grey(GrayImage::from_fn(width as u32, height as u32, pixel))
+    }
+
     /// `(width, height)`.
     pub(crate) fn dimensions(&self) -> (u32, u32) {
         match self {
@@ -205,20 +218,29 @@ impl Decoded {
         }
     }
 
-    fn into_grey(self) -> GrayImage {
+    /// Without colour.
+    pub(crate) fn grey(self) -> Decoded {
         match self {
-            Decoded::Grey(image) => image,
             Decoded::Rgb(image) => {
                 let (width, height) = image.dimensions();
-                GrayImage::from_fn(width, height, |x, y| [luma(image.get_pixel(x, y).0)].into())
+                Decoded::Grey(GrayImage::from_fn(width, height, |x, y| {
+                    [luma(image.get_pixel(x, y).0)].into()
+                }))
             }
+            grey => grey,
         }
     }
 
-    fn into_rgb(self) -> RgbImage {
+    /// Of this size.
+    pub(crate) fn resized(self, Size { height, width }: Size) -> Decoded {
         match self {
-            Decoded::Grey(image) => DynamicImage::ImageLuma8(image).into_rgb8(),
-            Decoded::Rgb(image) => image,
+            image if image.dimensions() == (width, height) => image,
+            Decoded::Grey(image) => {
+                Decoded::Grey(imageops::resize(&image, width, height, FilterType::Triangle))
+            }
+            Decoded::Rgb(image) => {
+                Decoded::Rgb(imageops::resize(&image, width, height, FilterType::Triangle))
+            }
         }
     }
 

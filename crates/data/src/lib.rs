@@ -20,6 +20,6 @@ pub use dataset::{Dataset, Splits};
 pub use error::{DataError, Result, panic_message};
 pub use file::{remove_unfinished, sync_folder_of, write_whole};
 pub use image_file::{load_image, parse_image};
-pub use load::{Progress, load};
+pub use load::{LoadOptions, Progress, load};
 pub use loader::{DataLoader, DataLoaders, Epoch, LoaderConfig, LoadersConfig};
 pub use normalize::Normalize;

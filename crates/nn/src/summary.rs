@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use topedge_autograd::Tensor;
 
 use crate::callbacks::{LayerTimes, Profiler};
@@ -35,7 +36,7 @@ pub struct Summary {
 }
 
 /// A layer of a [`Summary`]. Numbers are for one input.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerSummary {
     /// Where it stands, as in `0.2`.
     pub path: String,
@@ -59,7 +60,7 @@ pub struct LayerSummary {
 }
 
 /// What a layer took in training, for one image of the batches it was trained with.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Measured {
     /// Seconds of the forward pass.
     pub forward_seconds: f64,

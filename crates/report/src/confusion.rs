@@ -26,6 +26,7 @@ impl Confusion {
     /// let classes = ["cat", "dog"].map(String::from);
     /// let confusion = Confusion::new(&classes, [(0, 0), (0, 1), (1, 1), (0, 1)])?;
     /// assert_eq!(confusion.most_confused(), [("cat", "dog", 2)]);
+    /// assert!(confusion.rows().eq([[1, 2], [0, 1]]));
     /// # Ok::<(), topedge_report::PlotError>(())
     /// ```
     ///
@@ -57,6 +58,11 @@ impl Confusion {
             wrong.map(|i| (&*self.classes[i / n], &*self.classes[i % n], self.counts[i])).collect();
         pairs.sort_by_key(|&(_, _, count)| Reverse(count));
         pairs
+    }
+
+    /// How often images of each class were taken for each class: a row for each label.
+    pub fn rows(&self) -> impl Iterator<Item = &[usize]> {
+        self.counts.chunks(self.classes.len().max(1))
     }
 
     /// The matrix: a row for each label, a column for each prediction.

@@ -48,6 +48,8 @@ pub struct Model {
     network: Sequential,
     /// The same, ready to run.
     predictor: Predictor,
+    /// The file that it is from, or `model`.
+    place: String,
 }
 
 /// What a [`Model`] sees in an image.
@@ -197,12 +199,12 @@ impl Model {
         let info = ModelInfo::of_metadata(&file.metadata, place, bytes.len())?;
         let mut network = info.build(place)?;
         load_state_dict(&mut network, &file.state).map_err(in_place)?;
-        Model::new(info, network)
+        Model::new(info, network, place)
     }
 
-    fn new(info: ModelInfo, network: Sequential) -> Result<Model> {
+    fn new(info: ModelInfo, network: Sequential, place: &str) -> Result<Model> {
         let predictor = Predictor::new(&network, info.image_shape)?;
-        Ok(Model { info, network, predictor })
+        Ok(Model { info, network, predictor, place: place.to_string() })
     }
 
     /// The network with its weights.
@@ -225,7 +227,7 @@ impl Model {
         let y = scores.softmax(1)?;
         let probabilities = y.to_vec();
         if let Some(wrong) = probabilities.iter().find(|p| !p.is_finite()) {
-            return Err(unexpected("model", "probabilities", "finite numbers", wrong));
+            return Err(unexpected(&self.place, "probabilities", "finite numbers", wrong));
         }
         let label = y.argmax(1)?[0] as usize;
         Ok(Prediction { label, probabilities })
@@ -428,7 +430,8 @@ mod tests {
             .collect();
         let mut network = network(&info);
         load_state_dict(&mut network, &state).unwrap();
-        let error = Model::new(info, network).unwrap().predict(&[0; 6]).unwrap_err().to_string();
-        assert!(error.contains("finite"), "{error}");
+        let mut model = Model::new(info, network, "nan.safetensors").unwrap();
+        let error = model.predict(&[0; 6]).unwrap_err().to_string();
+        assert!(error.starts_with("nan.safetensors: probabilities: expected finite"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::common::{assert_error, bytes};
 use image::{DynamicImage, GrayImage, ImageBuffer, Rgb, RgbImage};
-use topedge_data::{Dataset, Progress, load, load_image};
+use topedge_data::{Dataset, LoadOptions, Progress, load, load_image};
 
 fn grey(width: u32, height: u32, first: u8) -> DynamicImage {
     let pixels = (0..(width * height) as u8).map(|i| first.wrapping_add(i)).collect();
@@ -90,6 +90,39 @@ fn one_colour_image_makes_all_of_them_rgb() {
     assert_eq!(splits.train.image(0), [plane, plane, plane].concat());
     let planes = [10, 20, 30].map(|c| [0, 1, 2, 3, 4, 5].map(|i| c + i));
     assert_eq!(splits.valid.image(2), planes.concat());
+}
+
+/// Resized or without colour, each image is what prediction makes of its file.
+#[test]
+fn images_of_other_sizes_and_channels_become_what_load_image_gives() {
+    let dir = small_tree("train", "valid");
+    save(&grey(9, 7, 0), dir.path().join("valid/cat/large.png"));
+    let image = RgbImage::from_fn(4, 5, |x, y| Rgb([1, 2, 3].map(|c| c * 10 + (y * 4 + x) as u8)));
+    save(&image.into(), dir.path().join("train/ant/colour.png"));
+    let files =
+        ["1.png", "2.png", "colour.png"].map(|file| dir.path().join("train/ant").join(file));
+    for (options, shape) in [
+        (LoadOptions { size: Some([3, 2]), channels: None }, [3, 3, 2]),
+        (LoadOptions { size: Some([3, 2]), channels: Some(1) }, [1, 3, 2]),
+        (LoadOptions { size: Some([8, 8]), channels: Some(3) }, [3, 8, 8]),
+    ] {
+        let splits = options.load(dir.path(), &|_| ()).unwrap();
+        assert_eq!(splits.train.image_shape(), shape);
+        for (i, file) in files.iter().enumerate() {
+            assert_eq!(splits.train.image(i), load_image(file, shape).unwrap());
+        }
+        let large = load_image(&dir.path().join("valid/cat/large.png"), shape).unwrap();
+        assert_eq!(splits.valid.image(1), large);
+    }
+    let colourless = LoadOptions { channels: Some(1), ..Default::default() };
+    assert_error(colourless.load(dir.path(), &|_| ()), &["colour.png", "3x2", "found 4x5"]);
+    for (options, words) in [
+        (LoadOptions { size: Some([0, 2]), channels: None }, &["image size", "[0, 2]"][..]),
+        (LoadOptions { size: Some([2, 1 << 40]), channels: None }, &["image size", "16384"]),
+        (LoadOptions { size: None, channels: Some(2) }, &["channels is 2", "1 (grey)"]),
+    ] {
+        assert_error(options.load(dir.path(), &|_| ()), words);
+    }
 }
 
 #[test]

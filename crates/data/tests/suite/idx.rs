@@ -5,7 +5,7 @@ use std::fs;
 use crate::common::{MNIST, array, assert_error, bytes, gzip, write_small_mnist};
 use proptest::prelude::*;
 use topedge_data::idx::{parse, read_idx, write_idx};
-use topedge_data::{Progress, load};
+use topedge_data::{LoadOptions, Progress, load};
 
 /// A 2x3x2 array as a plain file.
 fn small() -> Vec<u8> {
@@ -77,6 +77,22 @@ fn a_header_alone_allocates_nothing() {
     assert_error(parse(&header(&[(1 << 31) + 1])), &["dimensions", "at most"]);
 }
 
+/// Whatever the damage makes of the array: more of it, less, other dimensions.
+#[test]
+fn a_damaged_gzip_stream_is_at_fault_itself() {
+    let whole = gzip(&small());
+    let array = parse(&whole).unwrap();
+    // The header of ten bytes has some of no meaning, and the last of the packed ones unused bits.
+    for bit in 8 * 10..8 * whole.len() {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        match parse(&damaged) {
+            Ok(same) => assert_eq!(same, array, "bit {bit}"),
+            damaged => assert_error(damaged, &["gzip stream"]),
+        }
+    }
+}
+
 #[test]
 fn a_gzip_bomb_is_read_no_further_than_its_header_says() {
     let mut bomb = vec![0, 0, 8, 1, 0, 0, 0, 3];
@@ -133,6 +149,15 @@ fn mnists_four_files_load() {
     assert_eq!(splits.train.labels(), [0, 1, 2, 0, 1, 2]);
     assert_eq!(splits.train.image(5), &bytes(36)[30..]);
     assert_eq!(calls.into_inner().unwrap(), [Progress { done: 9, total: 9 }]);
+
+    let options = LoadOptions { size: Some([4, 6]), channels: Some(3) };
+    let large = options.load(dir.path(), &|_| ()).unwrap();
+    assert_eq!((large.train.image_shape(), large.valid.image_shape()), ([3, 4, 6], [3, 4, 6]));
+    assert_eq!(large.train.labels(), splits.train.labels());
+    let [red, green, _] = [0, 24, 48].map(|at| &large.train.image(5)[at..at + 24]);
+    assert_eq!(red, green);
+    let corners = |image: &[u8], width: usize| [image[0], image[width - 1], image[image.len() - 1]];
+    assert_eq!(corners(red, 6), corners(splits.train.image(5), 3));
 
     // Gzip is told by its content, with and without the name.
     let path = dir.path().join(MNIST[0]);

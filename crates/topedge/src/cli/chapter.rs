@@ -10,7 +10,8 @@ use topedge::prelude::*;
 use topedge::report::{self, Story, Tell};
 
 use super::failure::Failure;
-use super::{images, output};
+use super::images::Images;
+use super::output;
 
 /// Declares the examples as modules, with their `main` left aside, and lists them.
 macro_rules! steps {
@@ -85,7 +86,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let data = images::load(args.data.as_deref(), None, Digits::default().seed)?;
+    let data = Images { data: args.data.clone(), ..Default::default() };
+    let data = data.load(Digits::default().seed)?;
     let (shape, vocab) = (data.train.image_shape(), data.train.vocab());
     if shape != [1, 28, 28] || vocab.len() != 10 || vocab.concat() != "0123456789" {
         let found = format!("has images {shape:?} of the classes {}", vocab.join(", "));

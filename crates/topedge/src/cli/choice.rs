@@ -1,6 +1,6 @@
 //! What a training run is told to do, and what it comes down to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -11,18 +11,15 @@ use topedge::nn::{Context, MAX_LR, parameter_count};
 use topedge::prelude::*;
 
 use super::failure::Failure;
+use super::images::Images;
 use super::settings::Settings;
 use super::{images, output, times};
 
 /// What decides about the weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Choice {
-    /// A folder with MNIST's IDX files, or with a tree of images [default: digits are drawn]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// Only these classes, as in 3,7
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
-    pub(crate) labels: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) images: Images,
     /// The network
     #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = net_parser())]
     pub(crate) net: Net,
@@ -97,7 +94,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(choice: &Choice) -> Result<Prepared, Failure> {
-        let splits = images::load(choice.data.as_deref(), choice.labels.as_deref(), choice.seed)?;
+        let splits = choice.images.load(choice.seed)?;
         let batch_size = images::batch_size(choice.batch_size, 512, &splits)?;
         let config = LoadersConfig { batch_size, seed: choice.seed, ..Default::default() };
         let loaders = DataLoaders::new(&splits, &config)?;
@@ -108,10 +105,7 @@ impl Prepared {
             normalize: loaders.train.config().normalize.clone(),
         };
         let config = NetConfig { image_shape: info.image_shape, classes: info.classes.len() };
-        let network = choice
-            .net
-            .build(&config, &mut Pcg64::seed_from_u64(choice.seed))
-            .map_err(|error| Failure::Usage(format!("--net: {error}")))?;
+        let network = network(choice.net, &config, choice.seed)?;
         if batch_size == 1 {
             check_batch_of_one(choice.net, &config)?;
         }
@@ -186,8 +180,11 @@ impl Settings {
             Failure::Failed(format!("{place}: {what}: found {found}"))
         };
         Ok(Choice {
-            data: data.map(Path::to_owned).or_else(|| self.data.clone()),
-            labels: Some(self.classes.clone()),
+            images: Images {
+                data: data.map(Path::to_owned).or_else(|| self.data.clone()),
+                labels: Some(self.classes.clone()),
+                size: self.size,
+            },
             net: self.net.parse().map_err(|error| wrong("net", &error))?,
             epochs: self.epochs,
             lr: self.lr,
@@ -201,6 +198,15 @@ impl Settings {
             seed: self.seed,
         })
     }
+}
+
+/// The network that a command line asks for.
+pub(crate) fn network(net: Net, config: &NetConfig, seed: u64) -> Result<Sequential, Failure> {
+    net.build(config, &mut Pcg64::seed_from_u64(seed)).map_err(|error| {
+        let [_, height, width] = config.image_shape;
+        let advice = if height.max(width) > 32 { "; --size 28 resizes the images" } else { "" };
+        Failure::Usage(format!("--net: {error}{advice}"))
+    })
 }
 
 /// Refuses batches of one image where batch norm, in training, would have a single value to normalise.

@@ -1,33 +1,69 @@
 //! The images that a command line asks for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use topedge::data::DataError;
+use topedge::data::{DataError, LoadOptions};
 use topedge::prelude::*;
 
 use super::failure::Failure;
 use super::progress;
 
-/// Those of the folder `--data`, or else drawn digits; of them, those with `--labels`.
-pub(crate) fn load(
-    data: Option<&Path>,
+/// Which images.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Images {
+    /// A folder with MNIST's IDX files, or with a tree of images [default: digits are drawn]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Only these classes, as in 3,7
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    pub(crate) labels: Option<Vec<String>>,
+    /// Resize the images to NxN, whatever their sizes; proportions are not kept
+    #[arg(long, value_name = "N", requires = "data", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) size: Option<u32>,
+}
+
+impl Images {
+    /// Those of the folder `--data`, or else drawn digits; of them, those with `--labels`.
+    pub(crate) fn load(&self, seed: u64) -> Result<Splits, Failure> {
+        let labels = self.labels.as_deref();
+        match &self.data {
+            None => {
+                let digits = digits::generate(&Digits { seed, ..Default::default() })?;
+                with_labels(digits, labels, None)
+            }
+            Some(dir) => {
+                let size = self.size.map(|side| [side as usize; 2]);
+                let splits = folder(dir, &LoadOptions { size, channels: None })?;
+                with_labels(splits, labels, Some(dir))
+            }
+        }
+    }
+}
+
+/// The images of the folder that `--data` names.
+pub(crate) fn folder(dir: &Path, options: &LoadOptions) -> Result<Splits, Failure> {
+    if !dir.is_dir() {
+        let what = if dir.exists() { "is no folder" } else { "does not exist" };
+        let found = format!("{} {what}", dir.display());
+        return Err(Failure::flag("--data", found, "a folder with images"));
+    }
+    let bar = progress::load_bar();
+    let splits = options.load(dir, &|at| progress::loading(&bar, at));
+    bar.finish_and_clear();
+    splits.map_err(|error| match error {
+        DataError::Unexpected { ref what, .. } if what == "size" => {
+            Failure::Failed(format!("{error}; --size 28 makes all of them 28x28"))
+        }
+        error => error.into(),
+    })
+}
+
+/// The images of `dir`, or drawn ones, with these labels.
+fn with_labels(
+    splits: Splits,
     labels: Option<&[String]>,
-    seed: u64,
+    dir: Option<&Path>,
 ) -> Result<Splits, Failure> {
-    let splits = match data {
-        None => digits::generate(&Digits { seed, ..Default::default() })?,
-        Some(dir) if !dir.is_dir() => {
-            let what = if dir.exists() { "is no folder" } else { "does not exist" };
-            let found = format!("{} {what}", dir.display());
-            return Err(Failure::flag("--data", found, "a folder with images"));
-        }
-        Some(dir) => {
-            let bar = progress::load_bar();
-            let splits = topedge::data::load(dir, &|at| progress::loading(&bar, at));
-            bar.finish_and_clear();
-            splits?
-        }
-    };
     let splits = match labels {
         None => splits,
         Some(labels) => {
@@ -43,7 +79,7 @@ pub(crate) fn load(
     };
     if splits.train.vocab().len() < 2 {
         let found = splits.train.vocab().join(", ");
-        return Err(match (labels, data) {
+        return Err(match (labels, dir) {
             (None, Some(dir)) => Failure::Failed(format!(
                 "{}: expected images of at least 2 classes, found 1: {found}",
                 dir.display()

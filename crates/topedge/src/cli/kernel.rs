@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use image::ImageReader;
+use image::{ImageError, ImageReader};
 use serde::Serialize;
 use topedge::autograd::{Conv2dConfig, Tensor};
 use topedge::data::load_image;
@@ -132,7 +132,13 @@ fn size(path: &Path) -> Result<[usize; 2], Failure> {
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let dimensions = reader.map_err(Failure::io("read", path))?.into_dimensions();
     let (width, height) = dimensions.map_err(|error| {
-        Failure::Failed(format!("{}: expected a PNG or JPEG image: {error}", path.display()))
+        let found = match error {
+            // It would speak of the ending of the name.
+            ImageError::Unsupported(_) => "another kind of file".to_string(),
+            error => error.to_string(),
+        };
+        let expected = "expected a PNG or JPEG image, found";
+        Failure::Failed(format!("{}: {expected} {found}", path.display()))
     })?;
     if width < 3 || height < 3 {
         let found = format!("{}, {width}x{height} pixels", path.display());

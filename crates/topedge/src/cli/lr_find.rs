@@ -1,12 +1,11 @@
 //! `topedge lr-find`: which learning rate?
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 use topedge::nn::{LrFind, LrFound, Suggestion};
 use topedge::prelude::*;
 
 use super::failure::Failure;
+use super::images::Images;
 use super::{choice, images, output, terminal};
 
 /// Suggests a learning rate, by a short training run at ever larger ones
@@ -34,12 +33,8 @@ With --json, an object for each step and one at the end (null: the curve has no 
   {\"event\":\"done\",\"valley\":...,\"steep\":...,\"minimum\":...,\"slide\":...}"
 )]
 pub(crate) struct Args {
-    /// A folder with MNIST's IDX files, or with a tree of images [default: digits are drawn]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Only these classes, as in 3,7
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
-    labels: Option<Vec<String>>,
+    #[command(flatten)]
+    images: Images,
     /// The network
     #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = choice::net_parser())]
     net: Net,
@@ -86,16 +81,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let expected = format!("less than --end, {}", args.end);
         return Err(Failure::flag("--start", args.start, expected));
     }
-    let splits = images::load(args.data.as_deref(), args.labels.as_deref(), args.seed)?;
+    let splits = args.images.load(args.seed)?;
     let batch_size = images::batch_size(args.batch_size, 64, &splits)?;
     let config = LoadersConfig { batch_size, seed: args.seed, ..Default::default() };
     let loaders = DataLoaders::new(&splits, &config)?;
     let image_shape = splits.train.image_shape();
     let config = NetConfig { image_shape, classes: splits.train.vocab().len() };
-    let network = args
-        .net
-        .build(&config, &mut Pcg64::seed_from_u64(args.seed))
-        .map_err(|error| Failure::Usage(format!("--net: {error}")))?;
+    let network = choice::network(args.net, &config, args.seed)?;
     let mut learner = Learner::new(loaders, network, CrossEntropy::default()).seed(args.seed);
     let steps = args.steps as usize;
     let found = learner.lr_find(&LrFind { start: args.start, end: args.end, steps })?;

@@ -6,6 +6,7 @@ mod chapter;
 mod choice;
 mod compare;
 mod epochs;
+mod evaluate;
 mod failure;
 mod findings;
 mod histograms;
@@ -31,10 +32,11 @@ mod times;
 mod train;
 mod verify;
 
-use std::io::{self, Write};
+use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use topedge::kernels::{Isa, Winograd};
 
 use failure::Failure;
@@ -51,10 +53,11 @@ Examples:
   topedge train --data mnist                  train on the images in a folder
   topedge train --resume runs/1               go on with an interrupted run
   topedge verify runs/1                       does it give the same weights again?
-  topedge predict runs/1/model.safetensors digit.png
+  topedge predict runs/1 runs/1/sample.png    what is in an image?
+  topedge evaluate runs/1 --data mnist        how good is it on other images?
   topedge summary --net simple-cnn-bn
   topedge bench                               how fast is this machine?
-  topedge kernel digit.png                    where are its top edges?
+  topedge kernel runs/1/sample.png            where are its top edges?
   topedge receptive-field                     how much of the image does a layer see?
   topedge show-batch --data mnist             what is in a batch?
   topedge lr-find --data mnist                which learning rate?
@@ -77,6 +80,7 @@ enum Command {
     Train(Box<train::Args>),
     Verify(verify::Args),
     Predict(predict::Args),
+    Evaluate(evaluate::Args),
     Summary(summary::Args),
     Bench(bench::Args),
     Kernel(kernel::Args),
@@ -90,23 +94,33 @@ enum Command {
 /// Runs the command that the arguments of this process ask for.
 pub(crate) fn main() -> ExitCode {
     interrupt::outlive_limits();
-    let outcome = match Cli::try_parse() {
+    let outcome = match parse(env::args_os()) {
         Ok(cli) => run(cli),
         Err(error) if !error.use_stderr() => {
-            // Help or version; nobody to tell if standard output is closed.
-            let _ = error.print();
-            Ok(())
+            // Help or version.
+            output::delivered(error.print()).map_err(Failure::from)
         }
         Err(error) => Err(Failure::Usage(one_line(&error))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // `eprintln` would panic if standard error is closed.
-            let _ = writeln!(io::stderr(), "{failure}");
+            output::aside(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// The command line that `args` are. A number below zero is a value, so that what is said is what the
+/// value should have been.
+fn parse(args: impl IntoIterator<Item = OsString>) -> clap::error::Result<Cli> {
+    let command = Cli::command().mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let option = arg.get_long().is_some() && arg.get_action().takes_values();
+            if option { arg.allow_negative_numbers(true) } else { arg }
+        })
+    });
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
@@ -114,10 +128,14 @@ fn run(cli: Cli) -> Result<(), Failure> {
     Winograd::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
     match cli.command {
         // The defaults of `train` stand in its attributes alone.
-        None => run(Cli::parse_from(["topedge", "train"])),
+        None => match parse(["topedge", "train"].map(OsString::from)) {
+            Ok(cli) => run(cli),
+            Err(error) => Err(Failure::Usage(one_line(&error))),
+        },
         Some(Command::Train(args)) => train::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Predict(args)) => predict::run(&args),
+        Some(Command::Evaluate(args)) => evaluate::run(&args),
         Some(Command::Summary(args)) => summary::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Kernel(args)) => kernel::run(&args),
@@ -141,7 +159,6 @@ fn one_line(error: &clap::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_commands_are_consistent() {
@@ -153,10 +170,18 @@ mod tests {
         for (args, expected) in [
             (&["train", "--lr", "fast"][..], "--lr"),
             (&["train", "--net", "resnet"], "simple-cnn-bn"),
+            (
+                &["train", "--lr", "-1"],
+                "invalid value '-1' for '--lr <X>': expected a number above 0",
+            ),
+            (&["train", "--seed", "-1"], "invalid value '-1' for '--seed <N>'"),
+            (&["train", "--epochs", "-1"], "-1 is not in 1.."),
+            (&["bench", "--threads", "-1"], "-1 is not in 1..=1024"),
             (&["predict"], "<MODEL>"),
             (&["tran"], "tran"),
         ] {
-            let error = Cli::try_parse_from([&["topedge"], args].concat()).err().unwrap();
+            let args = [&["topedge"], args].concat();
+            let error = parse(args.into_iter().map(OsString::from)).err().unwrap();
             let line = one_line(&error);
             assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
             assert!(line.contains(expected), "{line}");

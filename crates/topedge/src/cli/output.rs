@@ -13,10 +13,20 @@ use super::failure::Failure;
 /// that is no failure.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    delivered(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
+}
+
+/// The outcome of writing to standard output, where a reader that has gone away is no failure.
+pub(crate) fn delivered(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        outcome => outcome,
     }
+}
+
+/// Writes a line to standard error. If that is closed, there is nobody to tell.
+pub(crate) fn aside(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// `value` as one line of JSON.

@@ -18,11 +18,12 @@ use super::output;
 #[command(after_help = "\
 Example:
   topedge predict runs/1/model.safetensors one.png two.jpg
+  topedge predict runs/1 runs/1/sample.png                    the model of a run, by its folder
 
 With --json, one object for each image:
   {\"image\":\"one.png\",\"label\":\"1\",\"probability\":0.998,\"probabilities\":{\"0\":0.001,...}}")]
 pub(crate) struct Args {
-    /// The model.safetensors of a training run
+    /// The model.safetensors of a training run, or the run's folder
     model: PathBuf,
     /// PNG or JPEG files
     #[arg(required = true, value_name = "IMAGE")]
@@ -71,11 +72,17 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads a model file that the command line names.
-pub(crate) fn load_model(path: &Path) -> Result<Model, Failure> {
-    if !path.exists() {
-        let found = format!("{} does not exist", path.display());
+/// The model file that the command line names, by itself or by the run's folder.
+pub(crate) fn model_file(path: &Path) -> Result<PathBuf, Failure> {
+    let file = if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() };
+    if !file.exists() {
+        let found = format!("{} does not exist", file.display());
         return Err(Failure::flag("MODEL", found, "the model.safetensors of a training run"));
     }
-    Ok(Model::load(path)?)
+    Ok(file)
+}
+
+/// Reads the model that the command line names.
+pub(crate) fn load_model(path: &Path) -> Result<Model, Failure> {
+    Ok(Model::load(&model_file(path)?)?)
 }

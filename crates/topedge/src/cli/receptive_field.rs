@@ -31,7 +31,7 @@ With --json, an object for each layer:
 (null for a layer that sees all of the image; rows and columns from the first to before the last)"
 )]
 pub(crate) struct Args {
-    /// The model.safetensors of a training run
+    /// The model.safetensors of a training run, or the run's folder
     #[arg(conflicts_with = "net")]
     model: Option<PathBuf>,
     /// A network by name, for grey images of 28x28

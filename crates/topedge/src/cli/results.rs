@@ -22,10 +22,10 @@ pub(crate) struct Results {
     accuracy: f64,
     images_per_second: f64,
     weights_sha256: String,
+    /// What looks wrong.
+    findings: Vec<Finding>,
     /// What `sample.png` shows.
     sample_label: String,
-    /// What is wrong with it.
-    findings: Vec<Finding>,
     /// What to write into [`FILES`].
     files: [Vec<u8>; FILES.len()],
 }
@@ -59,8 +59,8 @@ impl Results {
             accuracy: recorder.rows.last().and_then(|row| row.metric("accuracy")).unwrap_or(0.0),
             images_per_second: (recorder.losses.len() * settings.batch_size) as f64 / train_seconds,
             weights_sha256: weights_sha256(&state_dict(model)),
-            sample_label: sample_label.clone(),
             findings: learner.diagnose(),
+            sample_label: sample_label.clone(),
             files: [
                 info.to_bytes(model)?,
                 settings.to_json()?,
@@ -85,7 +85,7 @@ impl Results {
         let file = |name: &str| folder.join(name).display().to_string();
         let (model, history) = (file("model.safetensors"), file("history.csv"));
         if json {
-            let mut lines = findings::json(&self.findings)?;
+            let mut lines = findings::events(&self.findings)?;
             lines.push(output::json(&DoneEvent {
                 event: "done",
                 accuracy: self.accuracy,

@@ -1,6 +1,6 @@
 //! The folder that a training run leaves behind.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,8 @@ pub(crate) struct RunFolder {
     made: Vec<PathBuf>,
     /// Where the history that an earlier run has left here waits.
     earlier_history: Option<PathBuf>,
+    /// What keeps other processes out.
+    lock: Option<File>,
     finished: bool,
 }
 
@@ -59,13 +61,10 @@ impl RunFolder {
     }
 
     fn begin(path: Option<&Path>) -> Result<RunFolder, Failure> {
-        let mut folder = RunFolder {
-            path: PathBuf::new(),
-            made: vec![],
-            earlier_history: None,
-            finished: false,
-        };
+        let mut folder = RunFolder::nowhere();
         if let Some(path) = path {
+            folder.make(path)?;
+            folder.lock(path)?;
             let checkpoint = path.join(CHECKPOINT);
             if checkpoint.exists() {
                 let checkpoint = checkpoint.display();
@@ -79,7 +78,6 @@ impl RunFolder {
                 ));
             }
             folder.path = path.to_owned();
-            folder.make(path)?;
             folder.sync_made()?;
             refuse_folder(&folder.history())?;
             let aside = folder.aside();
@@ -103,6 +101,7 @@ impl RunFolder {
                 Err(error) => return Err(Failure::io("make the folder", &path)(error)),
                 Ok(()) => {
                     folder.made.insert(0, path.clone());
+                    folder.lock(&path)?;
                     folder.path = path;
                     break;
                 }
@@ -114,12 +113,9 @@ impl RunFolder {
 
     /// The folder of a run that has left a checkpoint, to go on with it.
     pub(crate) fn reopen(path: &Path) -> Result<RunFolder, Failure> {
-        let mut folder = RunFolder {
-            path: path.to_owned(),
-            made: vec![],
-            earlier_history: None,
-            finished: false,
-        };
+        let mut folder = RunFolder::nowhere();
+        folder.lock(path)?;
+        folder.path = path.to_owned();
         folder.earlier_history = Some(folder.aside()).filter(|aside| aside.is_file());
         for file in [folder.checkpoint(), folder.history()] {
             remove_unfinished(&file).map_err(Failure::io("clean up beside", &file))?;
@@ -133,6 +129,30 @@ impl RunFolder {
             }
         }
         Ok(folder)
+    }
+
+    fn nowhere() -> RunFolder {
+        RunFolder {
+            path: PathBuf::new(),
+            made: vec![],
+            earlier_history: None,
+            lock: None,
+            finished: false,
+        }
+    }
+
+    /// Keeps other runs out of the folder `path` until this one ends, however it ends.
+    fn lock(&mut self, path: &Path) -> Result<(), Failure> {
+        // Where folders cannot be opened or locked, nothing is lost but this.
+        let Ok(folder) = File::open(path) else { return Ok(()) };
+        if let Err(TryLockError::WouldBlock) = folder.try_lock() {
+            // The other run is in these.
+            self.made.clear();
+            let path = path.display();
+            return Err(Failure::Failed(format!("{path}: another run is at work in this folder")));
+        }
+        self.lock = Some(folder);
+        Ok(())
     }
 
     /// Makes `path` and what is missing above it.
@@ -322,6 +342,23 @@ mod tests {
         assert_eq!(names(dir.path()), ["mine"]);
         drop(RunFolder::create(Some(&dir.path().join("mine"))).unwrap());
         assert_eq!(names(dir.path()), ["mine"]);
+    }
+
+    /// The second neither begins nor goes on, and takes nothing of the first away.
+    #[cfg(unix)]
+    #[test]
+    fn one_run_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let folder = RunFolder::create(Some(&path)).unwrap();
+        fs::write(folder.history(), "epoch").unwrap();
+        for second in [RunFolder::create(Some(&path)), RunFolder::reopen(&path)] {
+            let failure = second.err().unwrap().to_string();
+            assert!(failure.contains("another run is at work"), "{failure}");
+            assert_eq!(names(&path), ["history.csv"]);
+        }
+        folder.finish(&[("x", b"1".to_vec())]).unwrap();
+        drop(RunFolder::create(Some(&path)).unwrap());
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(crate) struct Settings {
     pub(crate) version: String,
     pub(crate) data: Option<PathBuf>,
     pub(crate) classes: Vec<String>,
+    /// What images were resized to, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u32>,
     pub(crate) image_shape: [usize; 3],
     pub(crate) training_images: usize,
     pub(crate) validation_images: usize,
@@ -41,8 +44,9 @@ impl Settings {
     pub(crate) fn of(choice: &Choice, splits: &Splits, batch_size: usize) -> Settings {
         Settings {
             version: env!("CARGO_PKG_VERSION").to_string(),
-            data: choice.data.clone(),
+            data: choice.images.data.clone(),
             classes: splits.train.vocab().to_vec(),
+            size: choice.images.size,
             image_shape: splits.train.image_shape(),
             training_images: splits.train.len(),
             validation_images: splits.valid.len(),

@@ -7,6 +7,7 @@ use topedge::data::Batch;
 use topedge::prelude::*;
 
 use super::failure::Failure;
+use super::images::Images;
 use super::lettering::lettering;
 use super::picture::{Picture, picture_file};
 use super::{images, output, terminal};
@@ -29,12 +30,8 @@ With --json, an object for each image:
   {\"label\":\"3\",\"shape\":[1,28,28],\"pixels\":[...]}"
 )]
 pub(crate) struct Args {
-    /// A folder with MNIST's IDX files, or with a tree of images [default: digits are drawn]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Only these classes, as in 3,7
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
-    labels: Option<Vec<String>>,
+    #[command(flatten)]
+    images: Images,
     /// How many images
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=512))]
     count: u32,
@@ -61,7 +58,7 @@ struct ImageLine<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let splits = images::load(args.data.as_deref(), args.labels.as_deref(), args.seed)?;
+    let splits = args.images.load(args.seed)?;
     let batch_size = images::batch_size(None, 512, &splits)?;
     let config = LoadersConfig { batch_size, seed: args.seed, ..Default::default() };
     let loader = DataLoaders::new(&splits, &config)?.train;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
 use topedge::prelude::*;
 
 use super::failure::Failure;
@@ -12,20 +13,42 @@ use super::{choice, output, predict, times};
 #[command(after_help = "\
 Examples:
   topedge summary --net simple-cnn             for ten classes of grey 28x28 images
-  topedge summary runs/1/model.safetensors     as it was trained, and what each layer took")]
+  topedge summary runs/1                       as it was trained, and what each layer took
+  topedge summary runs/1/model.safetensors     the same
+
+With --json, an object for each layer and one at the end (null: it sees all of the image; not measured):
+  {\"path\":\"0.0\",\"layer\":\"Conv2d(...)\",\"output_shape\":[8,14,14],\"parameters\":208,\"trainable\":208,\"multiply_adds\":39200,\"receptive_field\":[5,5],\"activation_bytes\":6272,\"measured\":{\"forward_seconds\":...,\"backward_seconds\":...,\"gflops\":...}}
+  {\"event\":\"done\",\"net\":\"simple-cnn-bn\",\"classes\":10,\"image_shape\":[1,28,28],\"parameters\":...,\"trainable\":...,\"multiply_adds\":...,\"activation_bytes\":...}")]
 pub(crate) struct Args {
-    /// The model.safetensors of a training run
+    /// The model.safetensors of a training run, or the run's folder
     #[arg(conflicts_with = "net")]
     model: Option<PathBuf>,
     /// A network by name
-    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = choice::net_parser())]
+    #[arg(long, value_name = "NAME", default_value = "simple-cnn-bn", value_parser = choice::any_net_parser())]
     net: Net,
+    /// Print one JSON object a line, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+/// The whole network for a program.
+#[derive(Serialize)]
+struct DoneEvent {
+    event: &'static str,
+    net: &'static str,
+    classes: usize,
+    image_shape: [usize; 3],
+    parameters: usize,
+    trainable: usize,
+    multiply_adds: usize,
+    activation_bytes: usize,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (net, classes, image_shape, mut network) = match &args.model {
-        Some(path) => {
-            let model = predict::load_model(path)?;
+    let file = args.model.as_deref().map(predict::model_file).transpose()?;
+    let (net, classes, image_shape, mut network) = match &file {
+        Some(file) => {
+            let model = predict::load_model(file)?;
             let info = model.info.clone();
             (info.net, info.classes.len(), info.image_shape, model.into_network())
         }
@@ -36,8 +59,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
     };
     let mut summary = Summary::of(&mut network, &image_shape)?;
-    if let Some(path) = &args.model {
-        summary.add_times(&times::beside(path)?);
+    if let Some(file) = &file {
+        summary.add_times(&times::beside(file)?);
+    }
+    if args.json {
+        for layer in &summary.layers {
+            output::line(output::json(layer)?)?;
+        }
+        return Ok(output::line(output::json(&DoneEvent {
+            event: "done",
+            net: net.name(),
+            classes,
+            image_shape,
+            parameters: summary.parameters(),
+            trainable: summary.trainable(),
+            multiply_adds: summary.multiply_adds(),
+            activation_bytes: summary.activation_bytes(),
+        })?)?);
     }
     let [channels, height, width] = image_shape;
     output::line(format_args!("{net}: {classes} classes of {channels}x{height}x{width} images\n"))?;

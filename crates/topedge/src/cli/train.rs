@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use topedge::nn::callbacks::CsvLogger;
-use topedge::nn::{Checkpoint, Checkpoints, Error, Every, Finding, Learner};
+use topedge::nn::{Checkpoint, Checkpoints, Error, Every, Learner};
 
 use super::choice::{Choice, Prepared, Trained};
 use super::epochs::Epochs;
@@ -32,15 +31,17 @@ each epoch), batches.csv (one for each training batch), histograms.csv (what eac
 them), times.json (what each layer took), settings.json, loss.svg, schedule.svg, and sample.png to try
 the model on.
 
-Before it trains it warns of what is odd. At the end it says what looks wrong, and what to try: layers
-that died or collapsed, a rate too high for the start, a loss that is no better than a guess,
-overfitting. A run whose loss is no number any more leaves all of its record but the model. One that
-fails otherwise leaves nothing, unless it has written a checkpoint: that, and its history, are there to
-go on from.
+A run whose loss is no number any more leaves all of its record but the model. One that fails otherwise
+leaves nothing, unless it has written a checkpoint: that, and its history, are there to go on from.
 
 The same command gives the same weights, bit for bit, with any number of threads; interrupted and resumed
 in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, and says how to go on; a
-second one ends it at once.",
+second one ends it at once.
+
+What is odd about a run is said before it, as a warning on standard error; and what looks wrong in it
+afterwards, below the accuracy and in report.html: layers that die, activations that collapse or explode,
+a rate too high for the start, a loss no better than a guess, overfitting; each with the layer, the batch, and
+what to try.",
     after_help = "\
 Examples:
   topedge train                                          draw digits and train on them
@@ -53,9 +54,10 @@ What DIR holds, either of:
   train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-..., t10k-labels-...
   training/LABEL/*.png and testing/LABEL/*.png           or train/ and valid/, PNG or JPEG
 
-With --json, an object for each epoch, for each finding, and one at the end:
+With --json, an object for each epoch, one for each finding (before training its batch is null), and one
+at the end:
   {\"event\":\"epoch\",\"epoch\":0,\"train_loss\":...,\"valid_loss\":...,\"accuracy\":...,\"seconds\":...,\"train_seconds\":...}
-  {\"event\":\"finding\",\"severity\":\"warning|failure\",\"kind\":...,\"layer\":...,\"batch\":...,\"text\":...,\"advice\":...}
+  {\"event\":\"finding\",\"severity\":\"failure\",\"kind\":\"dead_layer\",\"layer\":\"1.0\",\"batch\":...,\"text\":\"...\",\"advice\":\"...\"}
   {\"event\":\"done\",\"accuracy\":...,\"images_per_second\":...,\"weights_sha256\":\"...\",\"model\":\"PATH\",\"history\":\"PATH\"}"
 )]
 pub(crate) struct Args {
@@ -72,7 +74,7 @@ pub(crate) struct Args {
     checkpoint_every: Option<Every>,
     /// Go on with the run in this folder, from its checkpoint and by its settings
     #[arg(long, value_name = "RUN", conflicts_with_all = [
-        "labels", "net", "epochs", "lr", "batch_size", "schedule", "optimizer", "seed", "out",
+        "labels", "size", "net", "epochs", "lr", "batch_size", "schedule", "optimizer", "seed", "out",
     ])]
     resume: Option<PathBuf>,
     /// Print one JSON object a line, and nothing else
@@ -95,7 +97,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         None => (Prepared::new(&args.choice)?, None),
         Some(run) => {
             let (checkpoint, recorded, place) = read_checkpoint(run)?;
-            let prepared = Prepared::new(&recorded.choice(args.choice.data.as_deref(), &place)?)?;
+            let prepared =
+                Prepared::new(&recorded.choice(args.choice.images.data.as_deref(), &place)?)?;
             recorded.check(&prepared.settings, &place)?;
             every = every.or_else(|| checkpoint.metadata.get(EVERY)?.parse().ok());
             (prepared, Some(checkpoint))
@@ -110,7 +113,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         None => RunFolder::create(args.out.as_deref())?,
         Some(run) => RunFolder::reopen(run)?,
     };
-    let (learner, trained) = prepared.learner();
+    let (mut learner, trained) = prepared.learner();
+    findings::warn(&learner.check(trained.settings.lr)?, args.json)?;
     let settings = String::from_utf8_lossy(&trained.settings.to_json()?).into_owned();
     let mut metadata: BTreeMap<_, _> = [(SETTINGS.to_string(), settings)].into();
     metadata.extend(every.map(|every| (EVERY.to_string(), every.to_string())));
@@ -118,7 +122,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .callback(CsvLogger::new(folder.history()))
         .callback(Epochs::new(args.json, trained.settings.batch_size))
         .checkpoints(Checkpoints { path: folder.checkpoint(), every, stop, metadata });
-    warn(&learner.check(trained.settings.lr)?, args.json)?;
     checkpoint.into_iter().for_each(|checkpoint| learner.resume(checkpoint));
     match trained.settings.fit(&mut learner) {
         Err(Error::Stopped { epoch, step, path }) => {
@@ -137,18 +140,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut results = Results::of(&learner, &trained, report)?;
     let path = folder.finish(&results.files())?;
     Ok(output::line(results.text(&path, args.json)?)?)
-}
-
-/// Says what is odd before the work.
-fn warn(findings: &[Finding], json: bool) -> Result<(), Failure> {
-    if json {
-        return Ok(findings::json(findings)?.iter().try_for_each(output::line)?);
-    }
-    for finding in findings {
-        // Nobody to tell if standard error is closed.
-        let _ = writeln!(io::stderr(), "warning: {finding}");
-    }
-    Ok(())
 }
 
 /// The failure of a fit, whose record is left to look at.

@@ -8,7 +8,6 @@ mod matrix;
 mod show_batch;
 mod validation;
 
-use topedge_autograd::no_grad;
 use topedge_data::Dataset;
 use topedge_nn::callbacks::{ActivationStats, Recorder};
 use topedge_nn::{ENOUGH_BATCHES, EpochRow, Learner, Severity};
@@ -16,11 +15,11 @@ use topedge_report::{Captioned, Confusion, Epoch, Finding, LossPlot, Mistake, Pa
 
 use crate::error::Result;
 use crate::plots::{layer_stats, schedules};
-use validation::Seen;
 
 pub use comparison::comparable_run;
 pub use kernels::first_kernels;
 pub use show_batch::show_batch;
+pub use validation::{Seen, evaluate};
 
 /// So many training images are shown.
 const BATCH: usize = 24;
@@ -64,7 +63,7 @@ pub fn training_page(
     let model = &mut *state.model;
     let loader = &state.data.valid;
     let valid = loader.dataset();
-    let seen = no_grad(|| validation::look(model, loader))?;
+    let seen = evaluate(model, loader)?;
     let by_loss = validation::by_loss(&seen);
     let samples = validation::samples(&seen, &by_loss);
     let normalize = &loader.config().normalize;

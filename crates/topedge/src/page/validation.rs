@@ -1,20 +1,22 @@
-//! What the network says of each validation image.
+//! What a network says of each image that it is measured on.
 
-use topedge_autograd::Tensor;
+use topedge_autograd::{Tensor, no_grad};
 use topedge_data::DataLoader;
 use topedge_nn::{Context, Module};
 
 use crate::error::{Error, Result};
 
-/// What the network says of an image.
-pub(super) struct Seen {
-    pub(super) label: usize,
+/// What a network says of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// The class that it is of.
+    pub label: usize,
     /// The likeliest class.
-    pub(super) prediction: usize,
+    pub prediction: usize,
     /// Its probability.
-    pub(super) probability: f32,
+    pub probability: f32,
     /// Minus the logarithm of the label's probability.
-    pub(super) loss: f32,
+    pub loss: f32,
 }
 
 /// So many images are there to look into the network with.
@@ -23,8 +25,28 @@ const SAMPLES: usize = 6;
 /// So many of them are those with the largest losses.
 const WORST: usize = 2;
 
-/// Runs the network on all images, in their order.
-pub(super) fn look(model: &mut dyn Module, loader: &DataLoader) -> Result<Vec<Seen>> {
+/// Runs a network on all images of a loader, in their order.
+///
+/// ```
+/// use topedge::prelude::*;
+///
+/// let splits = digits::generate(&Digits { train: 512, valid: 100, ..Default::default() })?;
+/// let data = DataLoaders::new(&splits, &LoadersConfig::default())?;
+/// let mut model = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
+/// let seen = topedge::evaluate(&mut model, &data.valid)?;
+/// let right = seen.iter().filter(|image| image.label == image.prediction).count();
+/// println!("{right} of {} without any training", seen.len());
+/// # Ok::<(), topedge::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// When the network does not put out a finite score for each class.
+pub fn evaluate(model: &mut dyn Module, loader: &DataLoader) -> Result<Vec<Seen>> {
+    no_grad(|| look(model, loader))
+}
+
+fn look(model: &mut dyn Module, loader: &DataLoader) -> Result<Vec<Seen>> {
     let classes = loader.dataset().vocab().len();
     let mut seen = Vec::with_capacity(loader.dataset().len());
     for batch in loader.epoch(0) {
