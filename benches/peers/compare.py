@@ -1,9 +1,11 @@
 """Runs topedge and its peers in turn, several rounds, and prints a Markdown table of medians.
 
     python benches/peers/compare.py gemm conv2d infer train --data DIR [--rounds 5] [--threads 2]
+    python benches/peers/compare.py epoch --tree DIR
 
 Needs a Python with what requirements.txt lists. `times` in the table is how many times faster
-topedge is. The peer is PyTorch, for infer also onnxruntime.
+topedge is. The peer is PyTorch, in the better of its memory formats; for infer also onnxruntime, for
+epoch fastai.
 """
 
 import argparse
@@ -12,6 +14,8 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 PEERS = Path(__file__).parent
@@ -64,9 +68,11 @@ def train(args, env):
     """Seconds of a training pass, by topedge and by PyTorch: the median of the epochs."""
 
     def seconds(command):
-        return statistics.median(
-            line["train_seconds"] for line in json_lines(command, env) if line["event"] == "epoch"
-        )
+        """The median of the epochs, in the better memory format if there are several."""
+        formats = {}
+        for line in json_lines(command, env):
+            formats.setdefault(line.get("format"), []).append(line["train_seconds"])
+        return min(map(statistics.median, formats.values()))
 
     ours, theirs = {}, {}
     for batch_size in BATCH_SIZES:
@@ -77,6 +83,35 @@ def train(args, env):
         command = [sys.executable, PEERS / "train.py", *flags]
         theirs[f"batch {batch_size}"] = (seconds(command), None)
     return ours, theirs
+
+
+def epoch(tree, env):
+    """Seconds and MiB of a whole run of one epoch that reads a tree of images, by topedge and by fastai."""
+    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+    program = ROOT / "target" / "release" / "topedge"
+    sides = []
+    with tempfile.TemporaryDirectory() as out:
+        ours = [program, "train", "--data", tree, "--epochs", 1, "--out", out, "--json"]
+        for command in [ours, [sys.executable, "-W", "ignore", PEERS / "fastai_epoch.py", tree]]:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                list(map(str, command)), env=env, stdout=subprocess.PIPE, text=True
+            )
+            last = json.loads(process.stdout.read().splitlines()[-1])
+            _, status, usage = os.wait4(process.pid, 0)
+            assert status == 0, command
+            seconds = last.get("seconds", time.perf_counter() - start)
+            sides.append((seconds, usage.ru_maxrss / 1024, last["accuracy"]))
+    return sides
+
+
+def epoch_table(rounds):
+    print("\n| epoch | topedge | fastai | times |")
+    print("| --- | --- | --- | --- |")
+    for i, (what, digits) in enumerate([("seconds", 2), ("MiB at the most", 0), ("accuracy", 4)]):
+        ours, theirs = [statistics.median(r[side][i] for r in rounds) for side in (0, 1)]
+        times = f"{theirs / ours:.1f}" if i < 2 else ""
+        print(f"| {what} | {ours:.{digits}f} | {theirs:.{digits}f} | {times} |")
 
 
 def table(name, rounds):
@@ -94,8 +129,9 @@ def table(name, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", nargs="+", choices=["gemm", "conv2d", "infer", "train"])
+    parser.add_argument("work", nargs="+", choices=["gemm", "conv2d", "infer", "train", "epoch"])
     parser.add_argument("--data", type=Path, help="folder with MNIST as IDX files, for train")
+    parser.add_argument("--tree", type=Path, help="folder with MNIST as PNG files, for epoch")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="epochs of one round of train")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -104,12 +140,19 @@ def main():
         if args.data is None:
             parser.error("train needs --data")
         args.data = args.data.resolve()
+    if "epoch" in args.work:
+        if args.tree is None:
+            parser.error("epoch needs --tree")
+        args.tree = args.tree.resolve()
     threads = str(args.threads)
     env = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
     print(f"{args.rounds} rounds, {threads} threads")
     for name in args.work:
         if name == "infer":
             infer_table([infer(env) for _ in range(args.rounds)])
+            continue
+        if name == "epoch":
+            epoch_table([epoch(args.tree, env) for _ in range(args.rounds)])
             continue
         run = (lambda: train(args, env)) if name == "train" else (lambda: kernels(name, env))
         table(name, [run() for _ in range(args.rounds)])

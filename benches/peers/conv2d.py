@@ -8,9 +8,8 @@ import json
 import torch
 import torch.nn.functional as F
 
+from net import FORMATS
 from timing import median_seconds, rows
-
-FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
 def passes(batch, channels, size, filters, kernel, stride, padding, memory_format):

@@ -94,9 +94,10 @@ impl Callback for Allocations {
     }
 }
 
-/// But for the first batch of an epoch, beside which a thread begins to load the others, and for what
+/// But for the first batches of an epoch, beside which a thread begins to load the others, and for what
 /// wakes the pool's other threads.
 fn a_learner_allocates_nothing(threads: usize) {
+    const LOADED_AHEAD: usize = 3;
     const BATCHES: usize = 10;
     let splits = digits::generate(&Digits { train: 64 * BATCHES, valid: 64, ..Default::default() });
     let data = DataLoaders::new(&splits.unwrap(), &LoadersConfig::default()).unwrap();
@@ -110,13 +111,11 @@ fn a_learner_allocates_nothing(threads: usize) {
     let counts = &learner.find::<Allocations>().unwrap().of_batches;
     println!("{counts:?}");
     assert_eq!(counts.len(), 3 * BATCHES);
-    let of_epochs = counts.chunks_exact(BATCHES).map(|epoch| epoch[1..].iter().sum::<u64>());
-    if threads == 1 {
-        assert!(of_epochs.sum::<u64>() == 0, "{counts:?}");
-    } else {
-        // Which thread takes which job is chance, and so is when its buffers are warm.
-        assert!(of_epochs.skip(1).all(|count| count < BATCHES as u64), "{counts:?}");
-    }
+    let of_epochs =
+        counts.chunks_exact(BATCHES).map(|epoch| epoch[LOADED_AHEAD..].iter().sum::<u64>());
+    // Which of several threads takes which job is chance, and so is when its buffers are warm.
+    let most = if threads == 1 { 0 } else { BATCHES as u64 };
+    assert!(of_epochs.skip(1).all(|count| count <= most), "{counts:?}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub use topedge_report as report;
 
 pub use error::{Error, Result};
 pub use model::{Model, ModelInfo, Prediction};
-pub use page::{Seen, comparable_run, evaluate, first_kernels, show_batch, training_page};
+pub use page::{
+    Seen, comparable_run, evaluate, failed_training_page, first_kernels, show_batch, training_page,
+};
 pub use plots::{PlotLrFind, PlotRecorder, PlotStats};
 pub use topedge_nn::{LayerSummary, Summary};

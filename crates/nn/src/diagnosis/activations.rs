@@ -1,10 +1,7 @@
 //! What activations tell.
 
-use super::{Evidence, Finding, FindingKind, SMALLER_STEPS, Severity, mean};
+use super::{ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, mean, short, smaller_steps};
 use crate::callbacks::LayerStats;
-
-/// Fewer batches tell nothing: the first steps of every run are rough.
-const FEWEST: usize = 20;
 
 /// A layer with more near zero is dead. The layers of runs that learn well stay below .9.
 const DEAD: f64 = 0.95;
@@ -18,7 +15,7 @@ pub(super) fn dead(evidence: &Evidence<'_>) -> Option<Finding> {
     let (_, hidden) = evidence.layers.split_last()?;
     let dead: Vec<(&LayerStats, f64)> = hidden
         .iter()
-        .filter(|layer| layer.near_zero.len() >= FEWEST)
+        .filter(|layer| layer.near_zero.len() >= ENOUGH_BATCHES)
         .map(|layer| {
             let tail = layer.near_zero.len() / 10;
             (layer, mean(layer.near_zero[layer.near_zero.len() - tail.max(2)..].iter().copied()))
@@ -30,7 +27,7 @@ pub(super) fn dead(evidence: &Evidence<'_>) -> Option<Finding> {
     let (layer, near_zero) = *dead.iter().min_by(|a, b| worst(a, b))?;
     let since = layer.near_zero.iter().rposition(|&part| part < ALIVE).map_or(0, |last| last + 1);
     let mut text = format!(
-        "layer {}, {}: {:.0} % near zero since batch {since}",
+        "Layer {}, {}: {:.0} % near zero since batch {since}",
         layer.path,
         layer.layer,
         100.0 * near_zero
@@ -42,7 +39,7 @@ pub(super) fn dead(evidence: &Evidence<'_>) -> Option<Finding> {
         layer: Some(layer.path.clone()),
         batch: Some(since),
         text,
-        advice: SMALLER_STEPS.to_string(),
+        advice: smaller_steps(evidence),
     })
 }
 
@@ -86,7 +83,7 @@ fn falls(std: &[f64]) -> Vec<Fall> {
 /// scores that were too sure shrink rightly.
 pub(super) fn collapse(evidence: &Evidence<'_>) -> Option<Finding> {
     let (_, hidden) = evidence.layers.split_last()?;
-    let layers = hidden.iter().filter(|layer| layer.std.len() >= FEWEST);
+    let layers = hidden.iter().filter(|layer| layer.std.len() >= ENOUGH_BATCHES);
     let falling: Vec<(&LayerStats, Vec<Fall>)> = layers
         .map(|layer| (layer, falls(&layer.std)))
         .filter(|(_, falls)| !falls.is_empty())
@@ -99,8 +96,12 @@ pub(super) fn collapse(evidence: &Evidence<'_>) -> Option<Finding> {
     let regrown = falling.iter().map(|(_, falls)| falls.iter().filter(|fall| fall.regrown).count());
     let regrown = regrown.max().unwrap_or(0);
     let mut text = format!(
-        "layer {}, {}: activations collapse in batch {}, from a standard deviation of {:.2} to {:.2}",
-        layer.path, layer.layer, fall.batch, fall.peak, fall.lowest
+        "Layer {}, {}: activations collapse in batch {}, from a standard deviation of {} to {}",
+        layer.path,
+        layer.layer,
+        fall.batch,
+        short(fall.peak),
+        short(fall.lowest)
     );
     if regrown > 0 {
         let times = if regrown == 1 { "once".to_string() } else { format!("{regrown} times") };
@@ -113,7 +114,7 @@ pub(super) fn collapse(evidence: &Evidence<'_>) -> Option<Finding> {
         layer: Some(layer.path.clone()),
         batch: Some(fall.batch),
         text,
-        advice: SMALLER_STEPS.to_string(),
+        advice: smaller_steps(evidence),
     })
 }
 
@@ -133,9 +134,11 @@ pub(super) fn exploding(evidence: &Evidence<'_>) -> Option<Finding> {
     let exploding: Vec<_> = layers.filter_map(|layer| Some((layer, start(layer)?))).collect();
     let &(layer, batch) = exploding.iter().min_by_key(|(_, batch)| *batch)?;
     let mut text = format!(
-        "layer {}, {}: activations explode, to a mean of {:.3e} and a standard deviation of {:.3e} in \
-         batch {batch}",
-        layer.path, layer.layer, layer.mean[batch], layer.std[batch]
+        "Layer {}, {}: activations explode, to a mean of {} and a standard deviation of {} in batch {batch}",
+        layer.path,
+        layer.layer,
+        short(layer.mean[batch]),
+        short(layer.std[batch])
     );
     text += &others(exploding.iter().map(|(layer, _)| *layer), layer, "too");
     Some(Finding {
@@ -144,7 +147,10 @@ pub(super) fn exploding(evidence: &Evidence<'_>) -> Option<Finding> {
         layer: Some(layer.path.clone()),
         batch: Some(batch),
         text,
-        advice: format!("{SMALLER_STEPS}; clip gradients; see that the images are normalised"),
+        advice: format!(
+            "{}; clip gradients; see that the images are normalised",
+            smaller_steps(evidence)
+        ),
     })
 }
 

@@ -1,9 +1,6 @@
 //! What losses tell.
 
-use super::{Evidence, Finding, FindingKind, SMALLER_STEPS, Severity, mean};
-
-/// Fewer batches tell nothing of a loss: it may well still move.
-const FEWEST: usize = 20;
+use super::{ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, mean, short, smaller_steps};
 
 /// A loss that rises in the first tenth of the run, and in ten batches at least, by a quarter of what
 /// it was.
@@ -20,87 +17,116 @@ pub(super) fn rate_too_high(evidence: &Evidence<'_>) -> Option<Finding> {
     }
     let batch = 1 + place;
     let rate =
-        evidence.lrs.get(batch).map_or(String::new(), |lr| format!(" at a rate of {lr:.2e}"));
+        evidence.lrs.get(batch).map_or(String::new(), |&lr| format!(" at a rate of {}", short(lr)));
     Some(Finding {
         severity: Severity::Warning,
         kind: FindingKind::RateTooHigh,
         layer: None,
         batch: Some(batch),
         text: format!(
-            "the rate is too high for the start: the loss rises from {first:.2} to {highest:.2} in batch \
-             {batch}{rate}"
+            "The rate is too high for the start: the loss rises from {} to {} in batch {batch}{rate}",
+            short(first),
+            short(highest)
         ),
-        advice: SMALLER_STEPS.to_string(),
+        advice: smaller_steps(evidence),
     })
 }
 
-/// A loss that ends at `ln(classes)`, that of a network which takes all classes for equally likely, or
-/// where it began.
-pub(super) fn never_moved(evidence: &Evidence<'_>) -> Option<Finding> {
+/// A loss that ends no lower than `ln(classes)`, that of a network which takes all classes for equally
+/// likely, or where it began. Of a network whose layers were broken on the way, that is why.
+pub(super) fn never_moved(evidence: &Evidence<'_>, was_broken: bool) -> Option<Finding> {
     let losses = evidence.losses;
-    if losses.len() < FEWEST {
+    if losses.len() < ENOUGH_BATCHES {
         return None;
     }
     let smooth = |range: &[f32]| mean(range.iter().map(|&loss| f64::from(loss)));
-    let window = losses.len() / 10;
-    let end = smooth(&losses[losses.len() - window.max(5)..]);
+    let window = (losses.len() / 10).max(5);
+    let end = smooth(&losses[losses.len() - window..]);
     let first = smooth(&losses[..5]);
     let guess = (evidence.classes as f64).ln();
-    let at_guess = evidence.classes > 1 && (end / guess - 1.0).abs() < 0.05;
-    if !at_guess && (end / first - 1.0).abs() >= 0.02 {
+    let no_lower = evidence.classes > 1 && end > 0.95 * guess;
+    let began_there = (end / first - 1.0).abs() < 0.02 && (end / guess - 1.0).abs() >= 0.05;
+    if !no_lower && !began_there {
         return None;
     }
     let near = |loss: &f64| (loss / end - 1.0).abs() < 0.1;
     let windows: Vec<f64> = losses.windows(5).map(smooth).collect();
     let since = windows.iter().rposition(|loss| !near(loss)).map_or(0, |last| last + 1);
-    let what = match at_guess {
-        true => format!(
-            "stands at {end:.2}, ln {} = {guess:.2}: for the network all classes are equally likely",
+    // Where it was halfway.
+    let middle = losses.len() / 2;
+    let falls = end < 0.99 * smooth(&losses[middle - window / 2..middle + window.div_ceil(2)]);
+    let what = match began_there {
+        false => format!(
+            "{}, no lower than ln {} = {guess:.2}, as if all classes were equally likely",
+            short(end),
             evidence.classes
         ),
-        false => format!("stands at {end:.2}, where it began"),
+        true => format!("{}, where it began", short(end)),
     };
     let lr = evidence.lrs.iter().copied().fold(0.0, f64::max);
-    let advice = match lr {
-        lr if lr > 0.0 && lr < 1e-5 => {
-            format!("a rate of {lr:.1e} is very low: see what lr_find suggests")
-        }
-        _ if since > 0 => SMALLER_STEPS.to_string(),
-        _ => format!(
-            "see what rate lr_find suggests, and whether labels fit the images; {SMALLER_STEPS}"
-        ),
+    let advice = if lr > 0.0 && lr < 1e-5 {
+        format!("a rate of {} is very low: see what lr_find suggests", short(lr))
+    } else if was_broken {
+        smaller_steps(evidence)
+    } else if falls {
+        "it still falls: a higher rate (see what lr_find suggests), or more epochs".to_string()
+    } else {
+        "see whether the labels fit the images (show-batch), and what rate lr_find suggests"
+            .to_string()
+    };
+    let text = match falls {
+        true => format!("The network has hardly learned: the loss is down to {what}"),
+        false => format!("The loss stands at {what}, since batch {since}"),
     };
     Some(Finding {
         severity: Severity::Failure,
         kind: FindingKind::NeverMoved,
         layer: None,
         batch: Some(since),
-        text: format!("the loss {what}, since batch {since}"),
+        text,
         advice,
     })
 }
 
 /// A validation loss that has risen by a tenth since its best epoch, while the training loss fell below
-/// four fifths of it.
+/// four fifths of it; or one that has been far above the training loss for a third of the epochs.
 pub(super) fn overfitting(evidence: &Evidence<'_>) -> Option<Finding> {
     let pairs = evidence.rows.iter().map(|row| Some((row.train_loss?, row.valid_loss?)));
     let losses: Vec<(f64, f64)> = pairs.collect::<Option<_>>()?;
     let best = (0..losses.len()).min_by(|&a, &b| losses[a].1.total_cmp(&losses[b].1))?;
     let (best_train, best_valid) = losses[best];
     let &(train, valid) = losses.last()?;
-    if valid <= 1.1 * best_valid || train >= best_train || train >= 0.8 * valid {
+    let rises = valid > 1.1 * best_valid && train < best_train && train < 0.8 * valid;
+    // Of networks that are nearly always right both losses are small, and may differ by much.
+    let far = |&(train, valid): &(f64, f64)| valid > 3.0 * train && valid > train + 0.1;
+    let gap = losses.iter().rposition(|pair| !far(pair)).map_or(0, |last| last + 1);
+    let stays = losses.len() - gap >= (losses.len() / 3).max(3);
+    let epoch = if rises { best } else { gap };
+    let batch = evidence.losses.len() / losses.len() * (epoch + usize::from(rises));
+    let text = if rises {
+        format!(
+            "Overfitting since epoch {best}, batch {batch}: since then the validation loss has risen from \
+             {} to {}, while the training loss fell to {}",
+            short(best_valid),
+            short(valid),
+            short(train)
+        )
+    } else if stays {
+        format!(
+            "Overfitting since epoch {gap}, batch {batch}: the validation loss stays far above the training \
+             loss, at the end {} to {}",
+            short(valid),
+            short(train)
+        )
+    } else {
         return None;
-    }
-    let batch = evidence.losses.len() / losses.len() * (best + 1);
+    };
     Some(Finding {
         severity: Severity::Warning,
         kind: FindingKind::Overfitting,
         layer: None,
         batch: Some(batch),
-        text: format!(
-            "overfitting since epoch {best}, batch {batch}: since then the validation loss has risen from \
-             {best_valid:.3} to {valid:.3}, while the training loss fell to {train:.3}"
-        ),
+        text,
         advice:
             "keep the best epoch (save_model, early_stopping); more images, mixup, dropout or more \
                  weight decay"

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::callbacks::{ActivationStats, LayerStats, Recorder};
 use crate::learner::{EpochRow, Learner};
+use crate::module::{Item, Module};
 use crate::optim::Hyper;
 
 /// How bad it is.
@@ -36,14 +37,16 @@ pub enum FindingKind {
     Exploding,
     /// The loss rises in the first steps.
     RateTooHigh,
-    /// The loss stands where it would without any learning.
+    /// The loss is what it would be without any learning.
     NeverMoved,
-    /// The network gets better on the training images, and worse on all others.
+    /// The network knows the training images much better than all others.
     Overfitting,
     /// Before training: a convolutional network ends with a grid of several positions.
     FlattenedGrid,
     /// Before training: a learning rate far from all usual ones.
     OddRate,
+    /// Before training: all training images are the same.
+    EqualImages,
 }
 
 /// Something that goes wrong, and what to try.
@@ -82,9 +85,17 @@ pub struct Evidence<'a> {
     pub layers: &'a [LayerStats],
     /// The number of classes.
     pub classes: usize,
+    /// Whether the network is known to be without batch norm, which is then advised where it helps.
+    pub lacks_batch_norm: bool,
 }
 
-/// What goes wrong in a training run, the worst first; nothing in one that is well.
+/// Training batches from which on a record without findings says that nothing goes wrong: before, all of
+/// it may still come.
+pub const ENOUGH_BATCHES: usize = 20;
+
+/// What goes wrong in a training run; nothing in one that is well, or has too few batches to tell (see
+/// [`ENOUGH_BATCHES`]). The worst comes first, but before it a rate that was too high for the start, from
+/// which the rest came.
 ///
 /// ```
 /// use topedge_nn::{Evidence, FindingKind, diagnose};
@@ -96,17 +107,22 @@ pub struct Evidence<'a> {
 /// println!("{}", findings[0]);
 /// ```
 pub fn diagnose(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let found = [
+    let mut cause = losses::rate_too_high(evidence);
+    let broken = [
         activations::exploding(evidence),
-        losses::never_moved(evidence),
         activations::dead(evidence),
         activations::collapse(evidence),
-        losses::rate_too_high(evidence),
-        losses::overfitting(evidence),
     ];
-    let mut findings: Vec<Finding> = found.into_iter().flatten().collect();
+    let was_broken = broken.iter().any(Option::is_some);
+    let found = broken
+        .into_iter()
+        .chain([losses::never_moved(evidence, was_broken), losses::overfitting(evidence)]);
+    let mut findings: Vec<Finding> = found.flatten().collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    findings
+    if let (Some(cause), Some(worst)) = (&mut cause, findings.first()) {
+        cause.severity = worst.severity;
+    }
+    cause.into_iter().chain(findings).collect()
 }
 
 impl Learner {
@@ -142,8 +158,19 @@ impl Learner {
             rows: &recorder.rows,
             layers: &stats.layers,
             classes: self.state.data.train.dataset().vocab().len(),
+            lacks_batch_norm: !has_batch_norm(&*self.state.model),
         })
     }
+}
+
+fn has_batch_norm(module: &dyn Module) -> bool {
+    let mut found = module.kind().starts_with("BatchNorm");
+    module.visit(&mut |_, item| {
+        if let Item::Module(child) = item {
+            found |= has_batch_norm(child);
+        }
+    });
+    found
 }
 
 /// The mean of some values; NaN of none.
@@ -152,5 +179,36 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / n
 }
 
-/// What to try against steps that are too large.
-const SMALLER_STEPS: &str = "lower the rate, warm up (1cycle does), or add batch norm";
+/// What to try against steps that are too large, of what is not there already.
+fn smaller_steps(evidence: &Evidence<'_>) -> String {
+    let highest = evidence.lrs.iter().copied().fold(0.0, f64::max);
+    let rate =
+        if highest > 0.0 { format!(" ({} at its highest)", short(highest)) } else { String::new() };
+    let warmed_up = evidence.lrs.first().is_some_and(|first| 2.0 * first < highest);
+    let mut ways = vec![format!("lower the rate{rate}")];
+    if !warmed_up {
+        ways.push("warm up (1cycle does)".to_string());
+    }
+    if evidence.lacks_batch_norm {
+        ways.push("add batch norm".to_string());
+    }
+    ways.join(", or ")
+}
+
+/// Three digits, as a person would write them: `0.06`, `2.3`, `104`, `1.04e32`.
+fn short(x: f64) -> String {
+    if !x.is_finite() || x == 0.0 {
+        return x.to_string();
+    }
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => text.to_string(),
+    };
+    let power = x.abs().log10().floor();
+    if (-4.0..5.0).contains(&power) {
+        return trimmed(&format!("{x:.*}", (2.0 - power).max(0.0) as usize));
+    }
+    let text = format!("{x:.2e}");
+    let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+    format!("{}e{power}", trimmed(digits))
+}

@@ -56,7 +56,7 @@ impl Learner {
                 kind: FindingKind::OddRate,
                 layer: None,
                 batch: None,
-                text: format!("a learning rate of {lr} with {}", self.state.optimizer.name()),
+                text: format!("A learning rate of {lr} with {}", self.state.optimizer.name()),
                 advice: "lr_find suggests one; 1e-3 to 1e-1 is usual".to_string(),
             });
         }
@@ -72,7 +72,24 @@ impl Learner {
             return Err(Error::setting("network", "without any to train", expected));
         }
         let steps = self.check_shapes()?;
-        Ok(self.flattened_grid(&steps).into_iter().collect())
+        Ok(self.flattened_grid(&steps).into_iter().chain(self.equal_images()).collect())
+    }
+
+    /// Images that are all the same, of which nothing can be learned.
+    fn equal_images(&self) -> Option<Finding> {
+        let data = self.state.data.train.dataset();
+        if data.len() < 2 || (1..data.len()).any(|i| data.image(i) != data.image(0)) {
+            return None;
+        }
+        Some(Finding {
+            severity: Severity::Warning,
+            kind: FindingKind::EqualImages,
+            layer: None,
+            batch: None,
+            text: format!("All {} training images are the same", data.len()),
+            advice: "look at them (show-batch); perhaps they were not read as they were meant"
+                .to_string(),
+        })
     }
 
     fn check_data(&self) -> Result<()> {
@@ -142,7 +159,7 @@ impl Learner {
             layer: Some(last.path.clone()),
             batch: None,
             text: format!(
-                "the last grid is {height}x{width}, not 1x1: Flatten makes {outputs} outputs of \
+                "The last grid is {height}x{width}, not 1x1: Flatten makes {outputs} outputs of \
                  {channels} channels, for {classes} classes"
             ),
             advice: "add layers of stride 2, or AdaptiveAvgPool2d to 1x1, before Flatten"

@@ -16,12 +16,15 @@ use crate::page::{Epoch, Finding};
 pub struct Run<'a> {
     /// What it goes by: its folder.
     pub name: String,
-    /// How it was trained: pairs of name and value.
+    /// How it was trained: pairs of name and value. Where `validation sha256` differs, what was recognised is
+    /// not compared.
     pub settings: Vec<(String, String)>,
     /// The epochs, each of as many batches.
     pub epochs: Vec<Epoch>,
     /// What goes wrong, the worst first.
     pub findings: Vec<Finding>,
+    /// Whether the run was long enough for no findings to mean that it is well.
+    pub judged: bool,
     /// The loss of each training batch.
     pub losses: &'a [f32],
     /// The smoothed loss after each training batch.

@@ -6,6 +6,9 @@ use crate::layer_stats::LayerStatsPlot;
 use crate::page::Table;
 use crate::page::document::{Section, document, findings, numbers, table};
 
+/// The setting that tells runs of different validation images apart.
+const VALIDATION: &str = "validation sha256";
+
 impl Comparison<'_> {
     /// The whole page. It loads nothing: figures and style are inside.
     pub fn html(&self) -> String {
@@ -36,7 +39,7 @@ impl Comparison<'_> {
             let name = escape(&run.name);
             html += &format!("<div class=\"run-{letter}\"><h3><b>{letter}</b> {name}</h3>\n");
             html += &numbers(&run.epochs);
-            html += &findings(&run.findings, !run.epochs.is_empty());
+            html += &findings(&run.findings, &run.epochs, run.judged);
             html += "</div>\n";
         }
         html += "</div>\n";
@@ -44,6 +47,10 @@ impl Comparison<'_> {
         if let Some((a, b)) = a.zip(b) {
             let points = 100.0 * (b - a);
             let words = match points {
+                _ if self.setting(&self.a, VALIDATION) != self.setting(&self.b, VALIDATION) => {
+                    "Their validation images differ: the accuracies do not say which is better"
+                        .to_string()
+                }
                 0.0 => "Both recognise equally many of their validation images".to_string(),
                 more if more > 0.0 => {
                     format!("B recognises {more:.2} % more of the validation images")
@@ -55,11 +62,15 @@ impl Comparison<'_> {
         html
     }
 
+    fn setting<'r>(&self, run: &'r Run<'_>, name: &str) -> Option<&'r str> {
+        let found = run.settings.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| &**value)
+    }
+
     /// What differs as a table; what does not, folded away.
     fn settings(&self) -> String {
         let value = |run: &Run<'_>, name: &str| {
-            let found = run.settings.iter().find(|(known, _)| known == name);
-            found.map_or("–".to_string(), |(_, value)| value.clone())
+            self.setting(run, name).map_or("–".to_string(), str::to_string)
         };
         let of_b = self.b.settings.iter().map(|(name, _)| name);
         let of_b = of_b.filter(|name| !self.a.settings.iter().any(|(known, _)| known == *name));

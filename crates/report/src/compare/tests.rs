@@ -91,6 +91,19 @@ fn the_page_has_both_and_what_differs() {
 }
 
 #[test]
+fn runs_of_different_validation_images_are_not_ranked() {
+    let run = |hash: &str, accuracy| Run {
+        settings: vec![("validation sha256".to_string(), hash.to_string())],
+        epochs: vec![Epoch { accuracy: Some(accuracy), ..Default::default() }],
+        ..Default::default()
+    };
+    let html = Comparison { a: run("1", 0.5), b: run("2", 0.75) }.html();
+    assert!(html.contains("validation images differ") && !html.contains("recognises"), "{html}");
+    let html = Comparison { a: run("1", 0.5), b: run("1", 0.75) }.html();
+    assert!(html.contains("B recognises 25.00 % more"), "{html}");
+}
+
+#[test]
 fn nothing_recorded_is_no_panic() {
     let html = Comparison::default().html();
     assert!(!html.contains("NaN") && html.contains("Where they part"), "{html}");

@@ -62,19 +62,28 @@ pub(crate) fn numbers(epochs: &[Epoch]) -> String {
     html + "</div>\n"
 }
 
-/// What goes wrong; of a run that was `looked_at`, that nothing does.
-pub(crate) fn findings(findings: &[Finding], looked_at: bool) -> String {
+/// What goes wrong; of a run with `epochs`, that nothing does, if it was long enough to be `judged`.
+pub(crate) fn findings(findings: &[Finding], epochs: &[Epoch], judged: bool) -> String {
     let mut html = String::new();
-    for finding in findings {
+    for (i, finding) in findings.iter().enumerate() {
         let class = if finding.failure { "failure" } else { "warning" };
         let (text, advice) = (escape(&finding.text), escape(&finding.advice));
-        html += &format!(
-            "<p class=\"finding {class}\"><strong>{text}</strong><br>What to try: {advice}.</p>\n"
-        );
+        // The same advice is said once.
+        let said = findings[..i].iter().any(|earlier| earlier.advice == finding.advice);
+        let advice = if said { String::new() } else { format!("<br>What to try: {advice}.") };
+        html += &format!("<p class=\"finding {class}\"><strong>{text}</strong>{advice}</p>\n");
     }
-    if findings.is_empty() && looked_at {
-        html += "<p class=\"finding fine\"><strong>Nothing looks wrong.</strong> The loss fell, \
-                 and no layer died, collapsed or exploded.</p>\n";
+    if findings.is_empty() && !epochs.is_empty() {
+        html += match judged {
+            true => {
+                "<p class=\"finding fine\"><strong>Nothing looks wrong.</strong> The loss fell below that \
+                 of a guess, and no layer died, collapsed or exploded.</p>\n"
+            }
+            false => {
+                "<p class=\"finding\"><strong>Too few batches to judge.</strong> More epochs, or smaller \
+                 batches, would show whether it learns.</p>\n"
+            }
+        };
     }
     html
 }

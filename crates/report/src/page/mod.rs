@@ -27,6 +27,8 @@ pub struct Page<'a> {
     pub epochs: Vec<Epoch>,
     /// What goes wrong, the worst first.
     pub findings: Vec<Finding>,
+    /// Whether the run was long enough for no findings to mean that it is well.
+    pub judged: bool,
     /// Losses.
     pub losses: LossPlot<'a>,
     /// Learning rate and momentum.

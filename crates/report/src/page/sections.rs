@@ -45,7 +45,7 @@ impl Page<'_> {
 
     fn verdict(&self) -> String {
         let mut html = numbers(&self.epochs);
-        html += &findings(&self.findings, !self.epochs.is_empty());
+        html += &findings(&self.findings, &self.epochs, self.judged);
         if self.epochs.len() > 1 {
             html += &table(&epochs(&self.epochs));
         }

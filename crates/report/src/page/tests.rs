@@ -24,6 +24,7 @@ fn page() -> Page<'static> {
         title: "<script>alert(1)</script>".to_string(),
         settings: vec![("data".to_string(), "/tmp/<x>&".to_string())],
         epochs: vec![Epoch { accuracy: Some(0.5), ..Default::default() }],
+        judged: true,
         findings: vec![Finding {
             failure: true,
             text: "layer <0> died".to_string(),
@@ -105,6 +106,11 @@ fn the_verdict_says_what_is_wrong_or_that_nothing_is() {
     assert!(html.contains("layer &lt;0&gt; died") && html.contains("50.00 %"), "{html}");
     let well = Page { findings: vec![], ..page() }.html().unwrap();
     assert!(well.contains("Nothing looks wrong"), "{well}");
+    let short = Page { findings: vec![], judged: false, ..page() }.html().unwrap();
+    assert!(short.contains("Too few batches") && !short.contains("Nothing looks"), "{short}");
+    let finding = page().findings.remove(0);
+    let twice = Page { findings: vec![finding.clone(), finding], ..page() }.html().unwrap();
+    assert_eq!(twice.matches("lower the rate").count(), 1, "{twice}");
 }
 
 #[test]

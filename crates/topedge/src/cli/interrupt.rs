@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Signals: Ctrl-C, and a limit on the size of files.
 
 use std::io;
 use std::sync::Arc;
@@ -23,4 +23,12 @@ pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
         .try_for_each(register)
         .map_err(|error| Failure::Failed(format!("cannot listen for Ctrl-C: {error}")))?;
     Ok(stop)
+}
+
+/// A file that would grow beyond a limit is an error of its writing, which names it, and not the end of the
+/// process.
+pub(crate) fn outlive_limits() {
+    // Where it cannot be had, the process ends as it would have.
+    #[cfg(unix)]
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }

@@ -93,6 +93,7 @@ enum Command {
 
 /// Runs the command that the arguments of this process ask for.
 pub(crate) fn main() -> ExitCode {
+    interrupt::outlive_limits();
     let outcome = match parse(env::args_os()) {
         Ok(cli) => run(cli),
         Err(error) if !error.use_stderr() => {

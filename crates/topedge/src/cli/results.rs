@@ -13,6 +13,8 @@ use topedge::prelude::*;
 
 use super::choice::Trained;
 use super::failure::Failure;
+use super::run_folder::FILES;
+use super::settings::Settings;
 use super::{batches, findings, histograms, output, times};
 
 /// The outcome of a training run.
@@ -24,8 +26,8 @@ pub(crate) struct Results {
     findings: Vec<Finding>,
     /// What `sample.png` shows.
     sample_label: String,
-    /// The files to write: names and contents.
-    pub(crate) files: [(&'static str, Vec<u8>); 9],
+    /// What to write into [`FILES`].
+    files: [Vec<u8>; FILES.len()],
 }
 
 /// The last word for a program.
@@ -60,17 +62,22 @@ impl Results {
             findings: learner.diagnose(),
             sample_label: sample_label.clone(),
             files: [
-                ("model.safetensors", info.to_bytes(model)?),
-                ("report.html", report.into_bytes()),
-                ("settings.json", settings.to_json()?),
-                ("batches.csv", batches::to_csv(recorder, stats)),
-                ("histograms.csv", histograms::to_csv(stats)),
-                ("times.json", times::to_json(learner)?),
-                ("loss.svg", recorder.plot_loss().svg().into_bytes()),
-                ("schedule.svg", recorder.plot_sched().svg().into_bytes()),
-                ("sample.png", png(splits.valid.image(0), info.image_shape)?),
+                info.to_bytes(model)?,
+                settings.to_json()?,
+                batches::to_csv(recorder, stats),
+                histograms::to_csv(stats),
+                times::to_json(learner)?,
+                recorder.plot_loss().svg().into_bytes(),
+                recorder.plot_sched().svg().into_bytes(),
+                png(splits.valid.image(0), info.image_shape)?,
+                report.into_bytes(),
             ],
         })
+    }
+
+    /// The files to write: names and contents.
+    pub(crate) fn files(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        FILES.into_iter().zip(std::mem::take(&mut self.files)).collect()
     }
 
     /// The last word, for a person or for a program.
@@ -110,6 +117,24 @@ Try next:
             self.sample_label,
         ))
     }
+}
+
+/// What a run leaves whose loss is no number any more: names and contents.
+pub(crate) fn of_failed(
+    learner: &Learner,
+    settings: &Settings,
+    report: String,
+) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+    let default = Recorder::default();
+    let recorder = learner.find::<Recorder>().unwrap_or(&default);
+    let no_stats = ActivationStats::default();
+    let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
+    Ok(vec![
+        ("settings.json", settings.to_json()?),
+        ("batches.csv", batches::to_csv(recorder, stats)),
+        ("histograms.csv", histograms::to_csv(stats)),
+        ("report.html", report.into_bytes()),
+    ])
 }
 
 /// The hash of all parameters and buffers, by name: name, shape and little-endian values of each.

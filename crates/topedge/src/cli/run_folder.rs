@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use topedge::data::{remove_unfinished, sync_folder_of};
 
 use super::failure::Failure;
@@ -14,13 +15,27 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// Where runs go that are not told where.
 const RUNS: &str = "runs";
 
+/// The files of a run that has come to its end, besides its history: those first without which it would be
+/// lost.
+pub(crate) const FILES: [&str; 9] = [
+    "model.safetensors",
+    "settings.json",
+    "batches.csv",
+    "histograms.csv",
+    "times.json",
+    "loss.svg",
+    "schedule.svg",
+    "sample.png",
+    "report.html",
+];
+
 /// What the names of folders begin with in which files wait to be moved.
 const STAGING: &str = ".topedge-";
 
 /// A folder for the files of a run.
 ///
 /// The history grows in it with each epoch, so that a run that is interrupted leaves that. All other
-/// files come at the end: written into a hidden folder, and moved out of it together once all are whole.
+/// files come at the end: written into a hidden folder, and moved out of it once they are whole.
 /// Unless that has happened, dropping this removes the run's files and the folders it made, and puts an
 /// earlier run's history back: a run that fails leaves things as they were. One that has written a
 /// checkpoint keeps that and its history, to be gone on with; the checkpoint goes when all files are there.
@@ -38,6 +53,14 @@ pub(crate) struct RunFolder {
 impl RunFolder {
     /// The folder `path`, which is made if it does not exist; or the next free `runs/1`, `runs/2`, ...
     pub(crate) fn create(path: Option<&Path>) -> Result<RunFolder, Failure> {
+        let folder = RunFolder::begin(path)?;
+        // Before the work, not after it: whether its files can be written.
+        folder.staging()?;
+        FILES.iter().try_for_each(|name| refuse_folder(&folder.path.join(name)))?;
+        Ok(folder)
+    }
+
+    fn begin(path: Option<&Path>) -> Result<RunFolder, Failure> {
         let mut folder = RunFolder::nowhere();
         if let Some(path) = path {
             folder.make(path)?;
@@ -162,46 +185,92 @@ impl RunFolder {
         self.path.join("history.csv")
     }
 
-    /// Writes all `files`, pairs of name and content. Returns the folder's path.
+    /// Writes all `files`, pairs of name and content, those first without which the run would be lost.
+    /// Returns the folder's path. What cannot be written does not take the others with it.
     pub(crate) fn finish(mut self, files: &[(&str, Vec<u8>)]) -> Result<PathBuf, Failure> {
-        let staging = tempfile::Builder::new().prefix(STAGING).tempdir_in(&self.path);
-        let staging = staging.map_err(Failure::io("write into", &self.path))?;
+        let (kept, failure) = self.write(files)?;
+        match failure {
+            None => {
+                // Only now is the checkpoint of no use.
+                let _ = fs::remove_file(self.checkpoint());
+            }
+            Some(failure) if kept.is_empty() => return Err(failure),
+            Some(_) => {}
+        }
+        if let Some(earlier) = &self.earlier_history {
+            let _ = fs::remove_file(earlier);
+        }
+        self.finished = true;
+        match failure {
+            None => Ok(self.path.clone()),
+            Some(failure) => {
+                let (kept, path) = (kept.join(", "), self.path.display());
+                Err(Failure::Failed(format!("{failure}; {path} holds {kept}")))
+            }
+        }
+    }
+
+    /// Writes `files` about a run that has come to nothing, if no earlier one is in the way.
+    pub(crate) fn keep(mut self, files: &[(&str, Vec<u8>)]) -> Result<Option<PathBuf>, Failure> {
+        if self.earlier_history.is_some()
+            || files.iter().any(|(name, _)| self.path.join(name).exists())
+        {
+            return Ok(None);
+        }
+        let (kept, failure) = self.write(files)?;
+        self.finished = !kept.is_empty();
+        failure.map_or(Ok(Some(self.path.clone())), Err)
+    }
+
+    /// The names of the files that could be written, and what was wrong with the first other one.
+    fn write<'f>(
+        &self,
+        files: &[(&'f str, Vec<u8>)],
+    ) -> Result<(Vec<&'f str>, Option<Failure>), Failure> {
+        let staging = self.staging()?;
+        let mut failure = None;
+        let mut whole = vec![];
         for (name, content) in files {
+            let target = self.path.join(name);
             let write = || {
                 let mut file = File::create_new(staging.path().join(name))?;
                 file.write_all(content)?;
                 file.sync_all()
             };
-            write().map_err(Failure::io("write", &self.path.join(name)))?;
-        }
-        let targets = files.iter().map(|(name, _)| self.path.join(name));
-        targets.clone().try_for_each(|target| refuse_folder(&target))?;
-        let mut moved = vec![];
-        for ((name, _), target) in files.iter().zip(targets) {
-            let (new, earlier) =
-                (staging.path().join(name), staging.path().join(format!("{name}.earlier")));
-            let had = fs::rename(&target, &earlier).is_ok();
-            let outcome = fs::rename(new, &target);
-            moved.push((target, had.then_some(earlier)));
-            if let Err(error) = outcome {
-                let failure = Failure::io("write", &self.path.join(name))(error);
-                for (target, earlier) in moved {
-                    let _ = match earlier {
-                        Some(earlier) => fs::rename(earlier, target),
-                        None => fs::remove_file(target),
-                    };
+            let written = refuse_folder(&target)
+                .and_then(|()| write().map_err(Failure::io("write", &target)));
+            match written {
+                Ok(()) => whole.push(*name),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    // Room for the others, which may be smaller.
+                    let _ = fs::remove_file(staging.path().join(name));
+                    if target.is_file() {
+                        // It is of an earlier run, and would be taken for this one's.
+                        let _ = fs::remove_file(&target);
+                    }
                 }
-                return Err(failure);
             }
         }
-        // From here on the checkpoint is of no use; before, the new names are to be on the disk.
-        sync_folder_of(&self.history()).map_err(Failure::io("write into", &self.path))?;
-        let _ = fs::remove_file(self.checkpoint());
-        if let Some(earlier) = &self.earlier_history {
-            let _ = fs::remove_file(earlier);
+        let mut moved = vec![];
+        for name in whole {
+            let target = self.path.join(name);
+            match fs::rename(staging.path().join(name), &target) {
+                Ok(()) => moved.push(name),
+                Err(error) => {
+                    failure.get_or_insert(Failure::io("write", &target)(error));
+                }
+            }
         }
-        self.finished = true;
-        Ok(self.path.clone())
+        // The new names are to be on the disk.
+        sync_folder_of(&self.history()).map_err(Failure::io("write into", &self.path))?;
+        Ok((moved, failure))
+    }
+
+    /// A hidden folder beside the files.
+    fn staging(&self) -> Result<TempDir, Failure> {
+        let staging = tempfile::Builder::new().prefix(STAGING).tempdir_in(&self.path);
+        staging.map_err(Failure::io("write into", &self.path))
     }
 }
 
@@ -293,18 +362,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_the_way_leaves_an_earlier_run_whole() {
+    fn a_folder_in_the_way_is_found_before_the_work() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
-        fs::create_dir(path.join("y")).unwrap();
-        fs::write(path.join("x"), "earlier").unwrap();
+        fs::create_dir(path.join("report.html")).unwrap();
         fs::write(path.join("history.csv"), "earlier").unwrap();
-        let folder = RunFolder::create(Some(path)).unwrap();
-        fs::write(folder.history(), "epoch").unwrap();
-        let failure = folder.finish(&[("x", b"1".to_vec()), ("y", b"2".to_vec())]).unwrap_err();
+        let failure = RunFolder::create(Some(path)).err().unwrap();
         assert!(failure.to_string().contains("found a folder"), "{failure}");
-        assert_eq!(names(path), ["history.csv", "x", "y"]);
-        assert_eq!(fs::read(path.join("x")).unwrap(), b"earlier");
+        assert_eq!(names(path), ["history.csv", "report.html"]);
         assert_eq!(fs::read(path.join("history.csv")).unwrap(), b"earlier");
     }
 
@@ -328,13 +393,38 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_takes_the_others_with_it() {
+    fn a_file_that_cannot_be_written_leaves_the_others() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run");
         let folder = RunFolder::create(Some(&path)).unwrap();
         fs::write(folder.history(), "epoch").unwrap();
-        let failure = folder.finish(&[("x", b"1".to_vec()), ("no/y", b"2".to_vec())]).unwrap_err();
-        assert!(failure.to_string().contains("no/y"), "{failure}");
-        assert_eq!(names(dir.path()), [""; 0]);
+        fs::create_dir(path.join("y")).unwrap();
+        let files = [("x", b"1".to_vec()), ("y", b"2".to_vec()), ("no/z", b"3".to_vec())];
+        let failure = folder.finish(&files).unwrap_err().to_string();
+        assert!(
+            failure.contains("/y: found a folder") && failure.ends_with("holds x"),
+            "{failure}"
+        );
+        assert_eq!(names(&path), ["history.csv", "x", "y"]);
+
+        let again = RunFolder::create(Some(&dir.path().join("again"))).unwrap();
+        again.finish(&[("no/z", b"3".to_vec())]).unwrap_err();
+        assert_eq!(names(dir.path()), ["run"]);
+    }
+
+    #[test]
+    fn what_a_run_came_to_is_kept_beside_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let keep = || {
+            let folder = RunFolder::create(Some(&path)).unwrap();
+            fs::write(folder.history(), "epoch").unwrap();
+            folder.keep(&[("x", b"1".to_vec())]).unwrap()
+        };
+        assert_eq!(keep().as_ref(), Some(&path));
+        assert_eq!(names(&path), ["history.csv", "x"]);
+        fs::write(path.join("history.csv"), "earlier").unwrap();
+        assert_eq!(keep(), None);
+        assert_eq!(fs::read(path.join("history.csv")).unwrap(), b"earlier");
     }
 }

@@ -5,12 +5,12 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use topedge::nn::callbacks::CsvLogger;
-use topedge::nn::{Checkpoint, Checkpoints, Error, Every};
+use topedge::nn::{Checkpoint, Checkpoints, Error, Every, Learner};
 
-use super::choice::{Choice, Prepared};
+use super::choice::{Choice, Prepared, Trained};
 use super::epochs::Epochs;
 use super::failure::Failure;
-use super::results::Results;
+use super::results::{self, Results};
 use super::run_folder::{CHECKPOINT, RunFolder};
 use super::settings::Settings;
 use super::{findings, interrupt, output, report};
@@ -27,9 +27,12 @@ Trains a network on images of classes.
 
 Without --data, on handwritten digits that it draws itself. The run's folder then holds
 report.html (open it in a browser), model.safetensors (PyTorch reads it, too), history.csv (a line for
-each epoch), batches.csv (one for each training batch), histograms.csv (what each layer put out in them),
-times.json (what each layer took), settings.json, loss.svg, schedule.svg, and sample.png to try the model on. A run that fails leaves nothing behind, unless it has written a
-checkpoint: that, and its history, are there to go on from.
+each epoch), batches.csv (one for each training batch), histograms.csv (what each layer put out in
+them), times.json (what each layer took), settings.json, loss.svg, schedule.svg, and sample.png to try
+the model on.
+
+A run whose loss is no number any more leaves all of its record but the model. One that fails otherwise
+leaves nothing, unless it has written a checkpoint: that, and its history, are there to go on from.
 
 The same command gives the same weights, bit for bit, with any number of threads; interrupted and resumed
 in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, and says how to go on; a
@@ -37,7 +40,7 @@ second one ends it at once.
 
 What is odd about a run is said before it, as a warning on standard error; and what looks wrong in it
 afterwards, below the accuracy and in report.html: layers that die, activations that collapse or explode,
-a rate too high for the start, a loss that never moved, overfitting; each with the layer, the batch, and
+a rate too high for the start, a loss no better than a guess, overfitting; each with the layer, the batch, and
 what to try.",
     after_help = "\
 Examples:
@@ -130,13 +133,37 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                 to_go_on(path.parent().unwrap_or(Path::new(".")))
             )));
         }
+        Err(error @ Error::NonFinite { .. }) => {
+            return Err(left_behind(error, folder, &mut learner, &trained));
+        }
         outcome => outcome?,
     }
 
     let report = report::page(&mut learner, &trained.settings)?;
-    let results = Results::of(&learner, &trained, report)?;
-    let path = folder.finish(&results.files)?;
+    let mut results = Results::of(&learner, &trained, report)?;
+    let path = folder.finish(&results.files())?;
     Ok(output::line(results.text(&path, args.json)?)?)
+}
+
+/// The failure of a fit, whose record is left to look at.
+fn left_behind(
+    error: Error,
+    folder: RunFolder,
+    learner: &mut Learner,
+    trained: &Trained,
+) -> Failure {
+    let error = error.to_string();
+    let kept = report::failed(learner, &trained.settings, &error)
+        .and_then(|page| results::of_failed(learner, &trained.settings, page))
+        .and_then(|files| folder.keep(&files));
+    match kept {
+        Ok(Some(path)) => {
+            let page = path.join("report.html");
+            Failure::Failed(format!("{error}; how it came to that: {}", page.display()))
+        }
+        // The error itself matters more.
+        Ok(None) | Err(_) => Failure::Failed(error),
+    }
 }
 
 /// The checkpoint of an unfinished run, its settings, and its file in words.

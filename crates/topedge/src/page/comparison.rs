@@ -2,7 +2,7 @@
 
 use topedge_nn::callbacks::{ActivationStats, Recorder};
 use topedge_nn::optim::Hyper;
-use topedge_nn::{Evidence, diagnose};
+use topedge_nn::{ENOUGH_BATCHES, Evidence, diagnose};
 use topedge_report::Run;
 
 /// What was recorded in a training run, with its diagnosis, as a [`Comparison`] lays it beside another.
@@ -50,12 +50,14 @@ pub fn comparable_run<'a>(
         rows: &recorder.rows,
         layers: &stats.layers,
         classes,
+        ..Default::default()
     };
     Run {
         name: name.to_string(),
         settings,
         epochs: recorder.rows.iter().map(super::epoch).collect(),
         findings: diagnose(&evidence).into_iter().map(super::finding).collect(),
+        judged: recorder.losses.len() >= ENOUGH_BATCHES,
         losses: &recorder.losses,
         smoothed: &recorder.smoothed_losses,
         lr,

@@ -10,7 +10,7 @@ mod validation;
 
 use topedge_data::Dataset;
 use topedge_nn::callbacks::{ActivationStats, Recorder};
-use topedge_nn::{EpochRow, Learner, Severity};
+use topedge_nn::{ENOUGH_BATCHES, EpochRow, Learner, Severity};
 use topedge_report::{Captioned, Confusion, Epoch, Finding, LossPlot, Mistake, Page, Picture};
 
 use crate::error::Result;
@@ -73,27 +73,12 @@ pub fn training_page(
     let layers = layers::table(&learner.summary()?);
 
     let findings = learner.diagnose().into_iter().map(finding).collect();
-    let (no_record, no_stats) = (Recorder::default(), ActivationStats::default());
-    let recorder = learner.find::<Recorder>().unwrap_or(&no_record);
-    let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
     let data = &learner.state.data;
-    let (train, valid) = (data.train.dataset(), data.valid.dataset());
-    let valid_losses: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
+    let valid = data.valid.dataset();
     let confusion = seen.iter().map(|seen| (seen.label, seen.prediction));
     let page = Page {
-        title: title.to_string(),
-        settings,
-        epochs: recorder.rows.iter().map(epoch).collect(),
         findings,
-        losses: LossPlot {
-            train: &recorder.losses,
-            smoothed: &recorder.smoothed_losses,
-            valid: &valid_losses,
-        },
-        schedules: schedules(recorder),
-        batch: training_images(train)?,
         layers,
-        stats: stats.layers.iter().map(layer_stats).collect(),
         kernels,
         confusion: Confusion::new(valid.vocab(), confusion)?,
         mistakes: by_loss
@@ -103,6 +88,75 @@ pub fn training_page(
             .collect::<Result<_>>()?,
         explorer,
         matrix,
+        batch: training_images(data.train.dataset())?,
+        title: title.to_string(),
+        settings,
+        ..Default::default()
+    };
+    with_record(learner, page)
+}
+
+/// The page about a fit of `learner` that has ended with an error, as [`training_page`] without what the
+/// network makes of images: `error` stands first, then what the record up to there says.
+///
+/// # Errors
+///
+/// When a plot cannot be drawn.
+///
+/// ```
+/// use topedge::prelude::*;
+///
+/// let splits = digits::generate(&Digits { train: 512, valid: 100, ..Default::default() })?;
+/// let data = DataLoaders::new(&splits, &LoadersConfig::default())?;
+/// let model = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(1))?;
+/// let mut learner = Learner::new(data, model, CrossEntropy::default()).optimizer(Sgd::default());
+/// if let Err(error) = learner.fit(2, 100.0) {
+///     let html = topedge::failed_training_page(&mut learner, "too fast", vec![], &error.to_string())?;
+///     assert!(html.contains("is in layer"));
+/// }
+/// # Ok::<(), topedge::Error>(())
+/// ```
+pub fn failed_training_page(
+    learner: &mut Learner,
+    title: &str,
+    settings: Vec<(String, String)>,
+    error: &str,
+) -> Result<String> {
+    let layers = layers::table(&learner.summary()?);
+    let found: Vec<_> = learner.diagnose().into_iter().map(finding).collect();
+    let advice = match found.first() {
+        Some(cause) => cause.advice.clone(),
+        None => "lower the rate; look at the images and labels".to_string(),
+    };
+    let ended = Finding { failure: true, text: format!("Training ended: {error}"), advice };
+    let page = Page {
+        findings: [ended].into_iter().chain(found).collect(),
+        layers,
+        batch: training_images(learner.state.data.train.dataset())?,
+        title: title.to_string(),
+        settings,
+        ..Default::default()
+    };
+    with_record(learner, page)
+}
+
+/// The page, with what was recorded.
+fn with_record(learner: &Learner, page: Page<'_>) -> Result<String> {
+    let (no_record, no_stats) = (Recorder::default(), ActivationStats::default());
+    let recorder = learner.find::<Recorder>().unwrap_or(&no_record);
+    let stats = learner.find::<ActivationStats>().unwrap_or(&no_stats);
+    let valid_losses: Vec<f64> = recorder.rows.iter().filter_map(|row| row.valid_loss).collect();
+    let page = Page {
+        epochs: recorder.rows.iter().map(epoch).collect(),
+        judged: recorder.losses.len() >= ENOUGH_BATCHES,
+        losses: LossPlot {
+            train: &recorder.losses,
+            smoothed: &recorder.smoothed_losses,
+            valid: &valid_losses,
+        },
+        schedules: schedules(recorder),
+        stats: stats.layers.iter().map(layer_stats).collect(),
+        ..page
     };
     Ok(page.html()?)
 }

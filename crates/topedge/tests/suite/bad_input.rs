@@ -287,8 +287,16 @@ fn losses_that_are_no_numbers() {
         "--seed",
         "1",
     ];
+    // The earlier run stays as it was.
     refused(dir.path(), &[&flat[..], &["--out", "out"]].concat(), 1, &["epoch 0", "NaN", "layer"]);
     assert_eq!(contents(), before);
+    // Where there is none, the record stays.
+    let output = topedge(dir.path(), &[&flat[..], &["--out", "new"]].concat()).output().unwrap();
+    assert_fails(&output, 1, &["epoch 0", "NaN", "layer", "new/report.html"]);
+    let page = fs::read_to_string(dir.path().join("new/report.html")).unwrap();
+    assert!(page.contains("Training ended: epoch 0") && page.contains("lower the rate"));
+    assert!(!dir.path().join("new/model.safetensors").exists());
+    assert!(dir.path().join("new/batches.csv").exists());
 }
 
 #[cfg(target_os = "linux")]
@@ -303,22 +311,40 @@ fn standard_output_that_is_full() {
     }
 }
 
-/// A limit on the size of files stands for a full disk: the history fits, the model does not.
+/// A limit on the size of files stands for a full disk: the report is larger than that, the model is not.
 #[cfg(unix)]
 #[test]
-fn a_full_disk() {
+fn a_full_disk_leaves_the_model() {
     let dir = tempdir().unwrap();
     write_mnist(&dir.path().join("data"));
+    let limited = |blocks: usize| {
+        let script = format!(r#"ulimit -f {blocks}; exec "$0" "$@""#);
+        Command::new("sh")
+            .current_dir(dir.path())
+            .args(["-c", &script, env!("CARGO_BIN_EXE_topedge")])
+            .args([
+                "train",
+                "--data",
+                "data",
+                "--epochs",
+                "1",
+                "--batch-size",
+                "32",
+                "--out",
+                "out",
+            ])
+            .output()
+            .unwrap()
+    };
     let before = files(dir.path());
-    // The signal that comes with the limit is ignored, so that writing fails instead.
-    let script = r#"trap "" XFSZ; ulimit -f 16; exec "$0" "$@""#;
-    let output = Command::new("bash")
-        .current_dir(dir.path())
-        .args(["-c", script, env!("CARGO_BIN_EXE_topedge")])
-        .args(["train", "--data", "data", "--epochs", "1", "--batch-size", "32", "--out", "out"])
-        .output()
-        .unwrap();
-    assert_fails(&output, 1, &["cannot write", "out/model.safetensors"]);
+    // 8 KiB: not even the model.
+    let output = limited(16);
+    assert_fails(&output, 1, &["cannot write", "out/model.safetensors", "out holds settings.json"]);
+    fs::remove_dir_all(dir.path().join("out")).unwrap();
     assert_eq!(files(dir.path()), before);
-    assert!(!dir.path().join("out").exists());
+    // 256 KiB.
+    let output = limited(512);
+    assert_fails(&output, 1, &["cannot write", "out/report.html", "out holds model.safetensors"]);
+    assert!(dir.path().join("out/history.csv").exists());
+    succeed(dir.path(), &["summary", "out/model.safetensors"]);
 }
