@@ -441,7 +441,7 @@ fn checks_before_training() {
         .push(Flatten);
     let warnings = check(grid, 0.01).unwrap();
     assert_eq!(warnings[0].layer.as_deref(), Some("4"));
-    assert!(warnings[0].text.starts_with("the last grid is 2x2, not 1x1"), "{}", warnings[0]);
+    assert!(warnings[0].text.starts_with("The last grid is 2x2, not 1x1"), "{}", warnings[0]);
     assert_eq!(kinds(warnings), [FindingKind::FlattenedGrid]);
 }
 
