@@ -79,7 +79,15 @@ fn mnist_from_drawn_digits() {
         })
         .count();
     let accuracy = right as f64 / images.len() as f64;
-    assert!(accuracy >= 0.9, "{accuracy}");
+    // README's figure is a round 0.96; another instruction set has others in the third digit.
+    assert!(accuracy >= 0.95, "{accuracy}");
+
+    let data = mnist();
+    let evaluate = ["evaluate", "out", "--data", data.to_str().unwrap(), "--json"];
+    let seen = json(&succeed(dir.path(), &evaluate)[0]);
+    assert_eq!(seen["images"], images.len());
+    // The two of them round differently.
+    assert!((seen["accuracy"].as_f64().unwrap() - accuracy).abs() <= 5e-4, "{seen} {accuracy}");
 }
 
 /// The report of an epoch in small batches, with the statistics of each: written at once, and small.
