@@ -61,7 +61,7 @@ fn mnist_as_a_tree_of_images() {
     write_folders(&data.join("training"), &splits.train, 6000);
     write_folders(&data.join("testing"), &splits.valid, 1000);
     let accuracy = accuracy_on(&data, dir.path(), &["--epochs", "5"]);
-    assert!(accuracy >= 0.97, "{accuracy}");
+    assert!(accuracy >= 0.96, "{accuracy}");
 }
 
 /// A network that has seen drawn digits alone knows real ones.
