@@ -98,10 +98,11 @@ impl Page<'_> {
 
     fn explorer(&self) -> Result<String, PlotError> {
         let Some(explorer) = &self.explorer else {
-            // What has no layers is no report of a network at all.
+            // Of a network that was not looked at there is nothing to say, nor of none.
             let words =
                 "<p>The network has too many weights and activations to be looked into here.</p>\n";
-            return Ok(if self.layers.rows.is_empty() { String::new() } else { words.to_string() });
+            let looked_at = !self.layers.rows.is_empty() && !self.mistakes.is_empty();
+            return Ok(if looked_at { words.to_string() } else { String::new() });
         };
         explorer.check()?;
         Ok(include_str!("explorer.html").to_string() + &script_data("trace-data", explorer)?)
