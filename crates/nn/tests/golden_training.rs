@@ -134,7 +134,7 @@ fn activation_stats() {
     assert_near("mean", layer.mean[0], part.mean);
     assert_near("std", layer.std[0], part.std);
     assert_near("near zero", layer.near_zero[0], part.near_zero);
-    assert_eq!(layer.histograms[0].map(f64::from).to_vec(), part.hist);
+    assert_eq!(layer.histograms.columns()[0].map(f64::from).to_vec(), part.hist);
 }
 
 #[test]

@@ -360,7 +360,7 @@ fn statistics_are_reset_and_of_training_batches_alone() {
     assert_eq!(stats.layers.len(), 4);
     // ReLU leaves nothing below 0, and nothing here is above 10.
     for layer in &stats.layers {
-        assert!(layer.histograms.iter().all(|bins| bins.iter().sum::<u32>() % 32 == 0));
+        assert!(layer.histograms.columns().iter().all(|bins| bins.iter().sum::<u32>() % 32 == 0));
     }
 }
 
@@ -441,7 +441,7 @@ fn checks_before_training() {
         .push(Flatten);
     let warnings = check(grid, 0.01).unwrap();
     assert_eq!(warnings[0].layer.as_deref(), Some("4"));
-    assert!(warnings[0].text.starts_with("the last grid is 2x2, not 1x1"), "{}", warnings[0]);
+    assert!(warnings[0].text.starts_with("The last grid is 2x2, not 1x1"), "{}", warnings[0]);
     assert_eq!(kinds(warnings), [FindingKind::FlattenedGrid]);
 }
 

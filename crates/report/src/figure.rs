@@ -114,7 +114,7 @@ mod tests {
             mean: &values,
             std: &values,
             near_zero: &[0.5; 50],
-            histograms: &histograms,
+            histograms: histograms.clone(),
         };
         let kernel = Picture::signed(&[-1.0, 0.0, 1.0, 0.5], [2, 2], 1.0).unwrap();
         let captioned = Captioned { picture: kernel.clone(), caption: "filter 0\nµ".to_string() };

@@ -26,7 +26,7 @@ pub struct LayerStatsPlot<'a> {
     pub near_zero: &'a [f64],
     /// How many of them lie in each of 40 bins of width .25 from 0 to 10: of each batch, or the means of
     /// as many batches in turn. Empty if unknown.
-    pub histograms: &'a [[u32; BINS]],
+    pub histograms: Vec<[u32; BINS]>,
 }
 
 impl LayerStatsPlot<'_> {
@@ -41,7 +41,7 @@ impl LayerStatsPlot<'_> {
     ///     mean: &[0.1, 0.2],
     ///     std: &[1.0, 0.9],
     ///     near_zero: &[0.5, 0.6],
-    ///     histograms: &[],
+    ///     histograms: vec![],
     /// };
     /// assert!(plot.figure().svg().contains("% near zero"));
     /// ```
@@ -52,7 +52,7 @@ impl LayerStatsPlot<'_> {
             self.panel("standard deviation", self.std, "a"),
             self.panel("% near zero", &percent, "b"),
         ];
-        if let Ok(picture) = color_dim(self.histograms) {
+        if let Ok(picture) = color_dim(&self.histograms) {
             let batches = 0.0..self.mean.len().max(1) as f64;
             let mut chart =
                 Chart::new("histograms", "training batch", SIZE, batches.clone(), 0.0..10.0);

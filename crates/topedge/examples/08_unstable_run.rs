@@ -70,8 +70,12 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
     if findings.is_empty() {
         writeln!(out, "     nothing: with this seed and this data the run is well")?;
     }
-    for finding in findings {
-        writeln!(out, "     {finding}")?;
+    for finding in &findings {
+        writeln!(out, "     {}", finding.text)?;
+    }
+    // The first is the cause.
+    if let Some(cause) = findings.first() {
+        writeln!(out, "     what to try: {}", cause.advice)?;
     }
     Ok(())
 }

@@ -67,11 +67,12 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
         layer.path
     )?;
     writeln!(out, "     the denser the more activations (ln(1 + count)):")?;
-    let columns = layer.histograms.len().min(60);
-    let most = layer.histograms.iter().flatten().max().map_or(0.0, |&n| f64::from(n).ln_1p());
+    let histograms = layer.histograms.columns();
+    let columns = histograms.len().min(60);
+    let most = histograms.iter().flatten().max().map_or(0.0, |&n| f64::from(n).ln_1p());
     for bin in (0..10).rev() {
         let shade = |column: usize| {
-            let histogram = &layer.histograms[column * layer.histograms.len() / columns];
+            let histogram = &histograms[column * histograms.len() / columns];
             let shade = 9.0 * f64::from(histogram[bin]).ln_1p() / most.max(1.0);
             char::from(b" .:-=+*#%@"[shade as usize])
         };
@@ -90,8 +91,12 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
     if findings.is_empty() {
         writeln!(out, "     nothing of that")?;
     }
-    for finding in findings {
-        writeln!(out, "     {finding}")?;
+    for finding in &findings {
+        writeln!(out, "     {}", finding.text)?;
+    }
+    // The first is the cause.
+    if let Some(cause) = findings.first() {
+        writeln!(out, "     what to try: {}", cause.advice)?;
     }
     Ok(())
 }

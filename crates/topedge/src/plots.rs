@@ -53,7 +53,7 @@ pub trait PlotStats {
     /// `i` of those looked at; negative numbers count from the last, -1. `None` if there is no such layer.
     fn plot_layer_stats(&self, i: isize) -> Option<Figure>;
 
-    /// Its histograms alone: a column for each batch. `None` if there are none.
+    /// Its histograms alone: a column for each batch, or for several. `None` if there are none.
     fn color_dim(&self, i: isize) -> Option<Figure>;
 }
 
@@ -88,7 +88,7 @@ impl PlotStats for ActivationStats {
     }
 
     fn color_dim(&self, i: isize) -> Option<Figure> {
-        Some(color_dim(&self.layer_stats(i)?.histograms).ok()?.figure())
+        Some(color_dim(&self.layer_stats(i)?.histograms.columns()).ok()?.figure())
     }
 }
 
@@ -102,6 +102,6 @@ pub(crate) fn layer_stats(layer: &LayerStats) -> LayerStatsPlot<'_> {
         mean: &layer.mean,
         std: &layer.std,
         near_zero: &layer.near_zero,
-        histograms: &layer.histograms,
+        histograms: layer.histograms.columns(),
     }
 }

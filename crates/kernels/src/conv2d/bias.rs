@@ -89,11 +89,16 @@ unsafe fn sum_run<V: Microkernel>(from: *const V::Elem, stride: usize, len: usiz
         while len - i >= V::LANES {
             let end = len.min(i + SINGLE);
             let mut sums = [V::splat(V::Elem::ZERO); 4];
-            let mut turn = 0;
+            while end - i >= sums.len() * V::LANES {
+                for sum in &mut sums {
+                    // SAFETY: inside the run.
+                    *sum = sum.add(unsafe { V::load(from.add(i)) });
+                    i += V::LANES;
+                }
+            }
             while end - i >= V::LANES {
                 // SAFETY: inside the run.
-                sums[turn] = sums[turn].add(unsafe { V::load(from.add(i)) });
-                turn = (turn + 1) % 4;
+                sums[0] = sums[0].add(unsafe { V::load(from.add(i)) });
                 i += V::LANES;
             }
             let [a, b, c, d] = sums;

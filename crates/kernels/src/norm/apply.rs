@@ -1,7 +1,7 @@
 //! Functions of each value and of some numbers of its channel.
 
 use super::{ChannelLayout, input};
-use crate::arch::{Isa, Kernel, Microkernel, Vector};
+use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::{load, store};
 use crate::parallel::{self, MOVED, SharedMut};
@@ -59,6 +59,8 @@ fn gradient<V: Vector, const RELU: bool>(x: V, dx: V) -> V {
 
 /// Elements of a job.
 const CHUNK: usize = 1 << 13;
+/// Values of a channel from which on they are the work of several jobs.
+const PART: usize = 1 << 10;
 
 /// Sets `y` to `op` of the numbers of each channel and of the `inputs`, all of `layout`'s size.
 pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
@@ -100,13 +102,16 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
             parallel::for_each(len.div_ceil(step), len * MOVED, |job| {
                 run(job * step, len.min((job + 1) * step), Segments::Periodic);
             });
-        } else if inner >= CHUNK {
-            let parts = inner.div_ceil(CHUNK);
+        } else if inner >= PART {
+            // Like a convolution, a thread first takes the upper places of all channels, or the lower: what
+            // it has written last is in its cache.
+            let parts = inner.div_ceil(CHUNK).max(2);
+            let part_len = inner.div_ceil(parts).next_multiple_of(MAX_LANES);
             parallel::for_each(outer * channels * parts, len * MOVED, |job| {
-                let (segment, part) = (job / parts, job % parts);
-                let start = segment * inner + part * CHUNK;
-                let end = (segment * inner + inner).min(start + CHUNK);
-                run(start, end, Segments::Whole { channel: segment % channels, len: CHUNK });
+                let (part, segment) = (job / (outer * channels), job % (outer * channels));
+                let start = segment * inner + (part * part_len).min(inner);
+                let end = (segment * inner + inner).min(start + part_len);
+                run(start, end, Segments::Whole { channel: segment % channels, len: part_len });
             });
         } else {
             let group = CHUNK / inner;

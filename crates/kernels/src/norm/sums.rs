@@ -91,6 +91,8 @@ impl<T: Element, const RELU: bool> Reduction<T, 2> for Gradient<'_, T, RELU> {
 
 /// Values of a channel that are summed in one go: they stay in the first cache for a second pass.
 const BLOCK: usize = 1 << 12;
+/// Values of a channel from which on they are the work of several jobs.
+const PART: usize = 1 << 10;
 /// Where the channels are neighbours: rows of them that are summed in one go, at least.
 const ROWS: usize = 64;
 /// Values of a job.
@@ -150,6 +152,8 @@ struct Blocks {
     parts: usize,
     /// Of each channel.
     count: usize,
+    /// Blocks of a job.
+    per_job: usize,
     /// For each channel.
     jobs: usize,
 }
@@ -157,10 +161,13 @@ struct Blocks {
 impl Blocks {
     fn new(layout: ChannelLayout) -> Self {
         let ChannelLayout { outer, inner, .. } = layout;
-        let (segments, len) = (BLOCK / inner.clamp(1, BLOCK), inner.min(BLOCK));
-        let parts = inner.div_ceil(BLOCK);
+        // Upper and lower places apart, as where `apply` cuts.
+        let parts = inner.div_ceil(BLOCK).max(if inner < PART { 1 } else { 2 });
+        let len = inner.div_ceil(parts).next_multiple_of(MAX_LANES).min(inner);
+        let segments = if parts > 1 { 1 } else { BLOCK / inner.clamp(1, BLOCK) };
         let count = outer.div_ceil(segments) * parts;
-        Self { layout, segments, len, parts, count, jobs: count.div_ceil(JOB / BLOCK) }
+        let per_job = (JOB / BLOCK).min(count.div_ceil(2)).max(1);
+        Self { layout, segments, len, parts, count, per_job, jobs: count.div_ceil(per_job) }
     }
 
     /// Where a block begins, its number of segments, and their length.
@@ -169,7 +176,7 @@ impl Blocks {
         let ChannelLayout { outer, channels, inner } = self.layout;
         let (segment, start) = (index / self.parts * self.segments, index % self.parts * self.len);
         let offset = (segment * channels + channel) * inner + start;
-        [offset, self.segments.min(outer - segment), self.len.min(inner - start)]
+        [offset, self.segments.min(outer - segment), self.len.min(inner.saturating_sub(start))]
     }
 }
 
@@ -232,12 +239,15 @@ impl<T: Element, R: Reduction<T, IN>, const IN: usize> Kernel<T> for SumBlocks<'
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) -> Sums {
-        let per_job = JOB / BLOCK;
+        let per_job = self.blocks.per_job;
         let first = self.part * per_job;
         let mut sums = [0.0; 3];
         for index in first..self.blocks.count.min(first + per_job) {
             let block = self.blocks.block(self.channel, index);
             let n = (block[1] * block[2]) as f64;
+            if n == 0.0 {
+                continue;
+            }
             let mut shift = self.reduction.shift(self.channel);
             if R::CENTERED {
                 shift = T::from_f64(self.terms::<V>(block, shift)[0] / n);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use topedge_kernels::distribution::{Distribution, distribution};
 
+use super::Histograms;
 use crate::context::{Observed, Observer};
 use crate::learner::{Callback, Flow, State};
 use crate::module::{Item, Module};
@@ -62,28 +63,7 @@ pub struct LayerStats {
     pub near_zero: Vec<f64>,
     /// How many lie in each of 40 bins of width .25 from 0 to 10; 10 itself in the last. Empty
     /// unless asked for.
-    #[serde(with = "rows")]
-    pub histograms: Vec<[u32; 40]>,
-}
-
-/// Rows of 40 counts one behind the other: serde knows no arrays as long as that.
-mod rows {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(rows: &[[u32; 40]], to: S) -> Result<S::Ok, S::Error> {
-        rows.as_flattened().serialize(to)
-    }
-
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(
-        from: D,
-    ) -> Result<Vec<[u32; 40]>, D::Error> {
-        let counts = Vec::<u32>::deserialize(from)?;
-        match counts.as_chunks() {
-            (rows, []) => Ok(rows.to_vec()),
-            _ => Err(D::Error::invalid_length(counts.len(), &"a multiple of 40")),
-        }
-    }
+    pub histograms: Histograms,
 }
 
 impl Default for ActivationStats {
@@ -193,7 +173,9 @@ impl Callback for ActivationStats {
             layer.mean.push(seen.mean);
             layer.std.push(seen.std);
             layer.near_zero.push(seen.near_zero);
-            layer.histograms.extend(seen.histogram);
+            if let Some(histogram) = &seen.histogram {
+                layer.histograms.push(histogram);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use topedge_data::digits::{self, Digits};
 use topedge_data::{DataLoaders, Dataset, LoadersConfig, Splits};
 
 use super::*;
+use crate::callbacks::Histograms;
 use crate::layers::Sequential;
 use crate::losses::CrossEntropy;
 use crate::metrics::Accuracy;
@@ -20,7 +21,14 @@ fn row(epoch: usize, train_loss: f64, valid_loss: f64) -> EpochRow {
 fn layer(path: &str, std: Vec<f64>, near_zero: Vec<f64>) -> LayerStats {
     let mean = vec![0.1; std.len()];
     let layer = "Conv2d".to_string();
-    LayerStats { path: path.to_string(), layer, mean, std, near_zero, histograms: vec![] }
+    LayerStats {
+        path: path.to_string(),
+        layer,
+        mean,
+        std,
+        near_zero,
+        histograms: Histograms::default(),
+    }
 }
 
 fn kinds(findings: &[Finding]) -> Vec<FindingKind> {

@@ -180,7 +180,7 @@ impl<'a> Comparison<'a> {
         let mut figures = vec![];
         for layers in self.shared_layers() {
             let mut panels = vec![];
-            let pictures = color_dims(layers.map(|stats| stats.histograms));
+            let pictures = color_dims(layers.map(|stats| &stats.histograms[..]));
             for (i, picture) in pictures.into_iter().enumerate() {
                 let Ok(picture) = picture else { continue };
                 let title = format!("histograms, {}", NAMES[i]);

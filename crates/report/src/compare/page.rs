@@ -153,8 +153,8 @@ impl Comparison<'_> {
         let mut html = String::new();
         let histograms = self.histogram_figures();
         if !histograms.is_empty() {
-            html += "<p>In the histograms a column is a batch, values go from 0 at the bottom to 10, and \
-                     bright is many: as many in B as in A where the colour is the same.</p>\n";
+            html += "<p>In the histograms a column is a batch (of long runs several), values go from 0 at \
+                     the bottom to 10, and bright is many: as many in B as in A where the colour is the same.</p>\n";
         }
         for (layer, figure) in self.layer_figures() {
             let (name, plots) = (escape(layer), figure.html());

@@ -47,7 +47,7 @@ fn the_page_has_both_and_what_differs() {
         mean: &[0.0, 0.1],
         std: &[1.0, 1.1],
         near_zero: &[0.5, 0.6],
-        histograms: &[[1; 40]; 2],
+        histograms: vec![[1; 40]; 2],
     };
     let a = Run {
         name: "runs/<1>".to_string(),

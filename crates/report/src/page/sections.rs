@@ -69,8 +69,8 @@ impl Page<'_> {
             return html;
         }
         let words = "<p>What each layer put out in each training batch, all over the same batches. \
-                     In the histograms a column is a batch, values go from 0 at the bottom to 10, and \
-                     bright is many. Training that goes badly shows as a rise and a collapse, again \
+                     In the histograms a column is a batch (of long runs several), values go from 0 at \
+                     the bottom to 10, and bright is many. Training that goes badly shows as a rise and a collapse, again \
                      and again.</p>\n";
         words.to_string() + &html
     }

@@ -87,6 +87,8 @@ pub(crate) fn of_csv(text: &str, path: &Path) -> Result<(Recorder, ActivationSta
 
 #[cfg(test)]
 mod tests {
+    use topedge::nn::callbacks::Histograms;
+
     use super::*;
 
     fn run() -> (Recorder, ActivationStats) {
@@ -96,7 +98,7 @@ mod tests {
             mean: vec![0.5, -0.25],
             std: vec![1.0, f64::INFINITY],
             near_zero: vec![0.0, 1.0],
-            histograms: vec![],
+            histograms: Histograms::default(),
         };
         let (mut recorder, mut stats) = (Recorder::default(), ActivationStats::default());
         recorder.losses = vec![2.3, 0.1];

@@ -179,6 +179,15 @@ impl Settings {
         let wrong = |what: &str, found: &dyn std::fmt::Display| {
             Failure::Failed(format!("{place}: {what}: found {found}"))
         };
+        if let (None, Some(moved)) = (data, &self.data)
+            && !moved.is_dir()
+        {
+            return Err(Failure::Usage(format!(
+                "{place}: the images of the run were in {}, where there is no folder now; --data DIR says \
+                 where they are",
+                moved.display()
+            )));
+        }
         Ok(Choice {
             images: Images {
                 data: data.map(Path::to_owned).or_else(|| self.data.clone()),

@@ -23,8 +23,8 @@ fn header() -> String {
 pub(crate) fn to_csv(stats: &ActivationStats) -> Vec<u8> {
     let mut text = header() + "\n";
     for layer in &stats.layers {
-        let each = layer.histograms.len().div_ceil(ROWS).max(1);
-        for some in layer.histograms.chunks(each) {
+        let columns = layer.histograms.columns();
+        for some in columns.chunks(columns.len().div_ceil(ROWS).max(1)) {
             text += &name(layer);
             for bin in 0..BINS {
                 let count: f64 = some.iter().map(|histogram| f64::from(histogram[bin])).sum();
@@ -51,7 +51,7 @@ pub(crate) fn of_csv(text: &str, path: &Path, stats: &mut ActivationStats) -> Re
         let layer = layer.ok_or_else(|| wrong(i + 2, "a layer of batches.csv"))?;
         let counts = counts.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>();
         let counts = counts.ok().and_then(|counts| counts.try_into().ok());
-        layer.histograms.push(counts.ok_or_else(|| wrong(i + 2, "40 counts"))?);
+        layer.histograms.push(&counts.ok_or_else(|| wrong(i + 2, "40 counts"))?);
     }
     Ok(())
 }
@@ -62,15 +62,20 @@ fn name(layer: &LayerStats) -> String {
 
 #[cfg(test)]
 mod tests {
+    use topedge::nn::callbacks::Histograms;
+
     use super::*;
 
     fn stats(batches: u32) -> ActivationStats {
         let mut stats = ActivationStats::default();
-        let histogram = |batch: u32| std::array::from_fn(|bin| batch * 100 + bin as u32);
+        let mut histograms = Histograms::default();
+        for batch in 0..batches {
+            histograms.push(&std::array::from_fn(|bin| batch * 100 + bin as u32));
+        }
         stats.layers = vec![LayerStats {
             path: "0.0".to_string(),
             layer: "Conv2d".to_string(),
-            histograms: (0..batches).map(histogram).collect(),
+            histograms,
             ..Default::default()
         }];
         stats
@@ -88,7 +93,7 @@ mod tests {
         assert!(text.starts_with("layer,0,0.25,0.5,") && text.contains("\n0.0 Conv2d,100,101,"));
         assert_eq!(read(&text).unwrap().layers, stats(3).layers);
         let many = read(&String::from_utf8(to_csv(&stats(1000))).unwrap()).unwrap();
-        let rows = &many.layers[0].histograms;
+        let rows = many.layers[0].histograms.columns();
         // Of batches 0, 1 and 2.
         assert_eq!((rows.len(), rows[0][0], rows[0][39]), (334, 100, 139));
     }

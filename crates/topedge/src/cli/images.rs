@@ -52,7 +52,7 @@ pub(crate) fn folder(dir: &Path, options: &LoadOptions) -> Result<Splits, Failur
     bar.finish_and_clear();
     splits.map_err(|error| match error {
         DataError::Unexpected { ref what, .. } if what == "size" => {
-            Failure::Failed(format!("{error}; --size 28 makes all of them 28x28"))
+            Failure::Failed(format!("{error}; train --size 28 makes all of them 28x28"))
         }
         error => error.into(),
     })

@@ -41,7 +41,7 @@ use topedge::kernels::{Isa, Winograd};
 
 use failure::Failure;
 
-/// Trains small convolutional networks on the CPU, and recognises images with them.
+/// Trains small convolutional networks on the CPU, says what goes wrong, and recognises images with them.
 ///
 /// Without a command it trains on handwritten digits that it draws itself: no data is needed.
 #[derive(Parser)]

@@ -47,12 +47,15 @@ Examples:
   topedge train                                          draw digits and train on them
   topedge train --data mnist --lr 0.1                    MNIST: IDX files or folders of images
   topedge train --data mnist --labels 3,7 --net simple-cnn-2 --epochs 2 --lr 0.01 --batch-size 64
+  topedge train --data photos --size 28                  images of any size
   topedge train --epochs 100 --checkpoint-every 1epoch   safe from power cuts
   topedge train --resume runs/1                          go on where it stood
 
 What DIR holds, either of:
   train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-images-..., t10k-labels-...
   training/LABEL/*.png and testing/LABEL/*.png           or train/ and valid/, PNG or JPEG
+All images must have one size, and the convolutional networks take at most 32x32 pixels; --size 28 makes
+them so. simple-net takes any size.
 
 With --json, an object for each epoch, one for each finding (before training its batch is null), and one
 at the end:

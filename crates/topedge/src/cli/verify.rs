@@ -9,6 +9,7 @@ use super::choice::Prepared;
 use super::epochs::Epochs;
 use super::failure::Failure;
 use super::results::weights_sha256;
+use super::run_folder::CHECKPOINT;
 use super::settings::Settings;
 use super::{output, train};
 
@@ -61,6 +62,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::flag("RUN", args.run.display(), "the folder of a run"));
     }
     let file = args.run.join("settings.json");
+    if !file.exists() && args.run.join(CHECKPOINT).exists() {
+        let run = args.run.display();
+        return Err(Failure::Failed(format!(
+            "{run}: the run has not come to its end; train --resume {run} goes on with it"
+        )));
+    }
     let (recorded, place) = (Settings::load(&file)?, file.display().to_string());
     let model = args.run.join("model.safetensors");
     let expected = ModelFile::load(&model)?.state;

@@ -64,7 +64,10 @@ fn wrong_use() {
         (&["train", "--data", "nowhere"][..], &["--data", "nowhere", "does not exist"][..]),
         (&["train", "--data", "data/t10k-labels-idx1-ubyte"], &["--data", "is no folder"]),
         (&["train", "--lr", "nan"], &["--lr", "nan", "number above 0"]),
-        (&["train", "--lr", "-1"], &["-1"]),
+        (&["train", "--lr", "-1"], &["--lr", "-1", "above 0"]),
+        (&["train", "--epochs", "-1"], &["--epochs", "-1"]),
+        (&["train", "--threads", "-1"], &["--threads", "-1"]),
+        (&["train", "--data", "data", "--size", "0"], &["--size", "0"]),
         (&["train", "--lr", "inf"], &["--lr", "inf"]),
         (&["train", "--lr", "1e30"], &["--lr", "1e30", "at most 100"]),
         (&["train", "--lr", "1e-50"], &["--lr", "1e-50", "above 0"]),
@@ -83,7 +86,7 @@ fn wrong_use() {
         (&["train", "--net", "resnet"], &["--net", "resnet", "simple-cnn-bn"]),
         (&["train", "--optimizer", "lion"], &["--optimizer", "lion", "adam"]),
         (&["train", "--threads", "0"], &["--threads", "0"]),
-        (&["train", "--seed", "-1"], &["-1"]),
+        (&["train", "--seed", "-1"], &["--seed", "-1"]),
         (&["trian"], &["trian"]),
         (&["predict"], &["MODEL"]),
         (&["predict", "model", "image.png"], &["model", "does not exist"]),
@@ -231,6 +234,7 @@ fn models() {
     let model = "out/model.safetensors";
     refused(dir.path(), &["predict", model, "nowhere.png"], 2, &["nowhere.png"]);
     refused(dir.path(), &["predict", model, model], 1, &[model, "image"]);
+    refused(dir.path(), &["kernel", model], 1, &[model, "PNG or JPEG", "another kind of file"]);
 }
 
 #[test]
@@ -299,7 +303,7 @@ fn losses_that_are_no_numbers() {
 #[test]
 fn standard_output_that_is_full() {
     let dir = trained();
-    for args in [&["train", "--json"][..], &["summary", "out/model.safetensors"]] {
+    for args in [&["train", "--json"][..], &["summary", "out"], &["--help"]] {
         let full = fs::File::create("/dev/full").unwrap();
         let output = topedge(dir.path(), args).stdout(full).output().unwrap();
         assert_fails(&output, 1, &["cannot write to standard output"]);

@@ -16,7 +16,8 @@ fn figures_for_programs_and_for_people() {
         assert_eq!(value["threads"], threads, "{line}");
         match i {
             0..2 => {
-                assert_fields(line, &["event", "isa", "threads", "gflops"]);
+                assert_fields(line, &["event", "isa", "threads", "gflops", "lowest_gflops"]);
+                assert!(value["lowest_gflops"].as_f64() <= value["gflops"].as_f64(), "{line}");
                 assert_eq!((&value["event"], &value["isa"]), (&"peak".into(), &"portable".into()));
             }
             2..4 => assert_fields(line, &["event", "threads", "gigabytes_per_second"]),
@@ -38,8 +39,14 @@ fn figures_for_programs_and_for_people() {
         }
     }
     let text = succeed(dir.path(), &bench[..5]).join("\n");
-    for part in ["portable, multiply-adds", "memory copied", "backward weight", "book5", "padding"]
-    {
+    for part in [
+        "portable, multiply-adds",
+        "memory copied",
+        "backward weight",
+        "book5",
+        "padding",
+        "Winograd",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }

@@ -6,6 +6,7 @@ mod chapter;
 mod compare;
 mod data;
 mod disks;
+mod evaluate;
 mod kills;
 mod looks;
 mod mnist;

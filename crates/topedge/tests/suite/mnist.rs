@@ -61,7 +61,7 @@ fn mnist_as_a_tree_of_images() {
     write_folders(&data.join("training"), &splits.train, 6000);
     write_folders(&data.join("testing"), &splits.valid, 1000);
     let accuracy = accuracy_on(&data, dir.path(), &["--epochs", "5"]);
-    assert!(accuracy >= 0.97, "{accuracy}");
+    assert!(accuracy >= 0.96, "{accuracy}");
 }
 
 /// A network that has seen drawn digits alone knows real ones.
@@ -79,7 +79,15 @@ fn mnist_from_drawn_digits() {
         })
         .count();
     let accuracy = right as f64 / images.len() as f64;
-    assert!(accuracy >= 0.9, "{accuracy}");
+    // README's figure is 0.959; another order of sums moves it by some thousandths.
+    assert!(accuracy >= 0.95, "{accuracy}");
+
+    let data = mnist();
+    let evaluate = ["evaluate", "out", "--data", data.to_str().unwrap(), "--json"];
+    let seen = json(&succeed(dir.path(), &evaluate)[0]);
+    assert_eq!(seen["images"], images.len());
+    // The two of them round differently.
+    assert!((seen["accuracy"].as_f64().unwrap() - accuracy).abs() <= 5e-4, "{seen} {accuracy}");
 }
 
 /// The report of an epoch in small batches, with the statistics of each: written at once, and small.

@@ -48,8 +48,11 @@ fn a_trained_network_recognises_images_of_any_size_and_colour() {
     drop(child.stdout.take());
     lines_of(child.wait_with_output().unwrap());
 
-    let of_model = succeed(dir.path(), &["summary", MODEL]).join("\n");
-    assert!(of_model.contains("30,542"), "{of_model}");
+    let of_model = succeed(dir.path(), &["summary", MODEL]);
+    assert!(of_model.join("\n").contains("30,542"), "{of_model:?}");
+    // The run's folder stands for the model in it.
+    assert_eq!(succeed(dir.path(), &["summary", "out"]), of_model);
+    assert_eq!(succeed(dir.path(), &["predict", "out", images[0]]), text);
 }
 
 #[test]
@@ -60,4 +63,15 @@ fn summaries_of_networks_by_name() {
     for part in ["Conv2d", "1,168", "14,112", "18,432", "4,640"] {
         assert!(table.contains(part), "{part} in {table}");
     }
+    let lines = succeed(dir.path(), &["summary", "--net", "broken-cnn", "--json"]);
+    assert_eq!(lines.len(), 4);
+    let numbers = ["parameters", "trainable", "multiply_adds"];
+    let layer = ["path", "layer", "output_shape"];
+    let rest = ["receptive_field", "activation_bytes", "measured"];
+    for line in &lines[..3] {
+        assert_fields(line, &[&layer[..], &numbers, &rest].concat());
+    }
+    let network = ["event", "net", "classes", "image_shape"];
+    assert_fields(&lines[3], &[&network[..], &numbers, &rest[1..2]].concat());
+    assert_eq!(json(&lines[3])["parameters"], 571);
 }

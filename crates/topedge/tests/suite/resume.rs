@@ -94,11 +94,12 @@ fn what_cannot_be_gone_on_with() {
     refused(path, &["train", "--resume", "nowhere"], 2, &["--resume nowhere", "folder of a run"]);
     refused(path, &["train", "--resume", "data"], 2, &["--resume data", "with a checkpoint"]);
     refused(path, &["train", "--resume", "done"], 2, &["--resume done", "come to its end"]);
-    for flag in ["--batch-size", "--lr", "--epochs", "--seed"] {
+    for flag in ["--batch-size", "--lr", "--epochs", "--seed", "--size"] {
         refused(path, &resume(&[flag, "1"]), 2, &["--resume", flag]);
     }
     refused(path, &resume(&["--checkpoint-every", "0"]), 2, &["--checkpoint-every", "1epoch"]);
     refused(path, &[&TRAIN[..], &["out"]].concat(), 2, &["--out out", "unfinished", "--resume"]);
+    refused(path, &["verify", "out"], 1, &["out", "not come to its end", "train --resume out"]);
 
     // One pixel of one image.
     let images = path.join("other/train-images-idx3-ubyte.gz");
@@ -108,7 +109,7 @@ fn what_cannot_be_gone_on_with() {
     let words = ["out/checkpoint: training sha256: expected \"", "as the run had it, found \""];
     refused(path, &resume(&["--data", "other"]), 1, &words);
     fs::remove_dir_all(path.join("data")).unwrap();
-    refused(path, &resume(&[]), 2, &["--data", "data does not exist"]);
+    refused(path, &resume(&[]), 2, &["out/checkpoint", "were in data", "--data DIR says"]);
     write_mnist(&path.join("data"));
     let best = Isa::current();
     for isa in Isa::available().filter(|&isa| isa != best) {

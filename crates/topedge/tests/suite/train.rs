@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use tempfile::tempdir;
 
+use crate::bad_input::refused;
 use crate::data::{write_mnist, write_tree};
 use crate::{assert_fields, files, json, lines_of, succeed, topedge};
 
@@ -137,6 +138,61 @@ fn trees_of_images_and_each_option() {
     assert_eq!(settings["classes"], serde_json::json!(["3", "7"]));
     assert_eq!(settings["net"], "simple-cnn-2");
     assert!(dir.path().join("runs/3/model.safetensors").is_file());
+}
+
+/// What is odd is said before the first epoch, what went wrong after the last.
+#[test]
+fn the_diagnosis_is_said() {
+    let dir = tempdir().unwrap();
+    write_mnist(&dir.path().join("data"));
+    // The same batch, 25 times, without moving.
+    let args = ["train", "--data", "data", "--epochs", "25", "--batch-size", "96", "--lr", "1e-20"];
+    let output = topedge(dir.path(), &args).output().unwrap();
+    let [text, warnings] =
+        [output.stdout, output.stderr].map(|out| String::from_utf8(out).unwrap());
+    assert_eq!(warnings.lines().count(), 1, "{warnings}");
+    assert!(warnings.starts_with("warning: ") && warnings.contains("learning rate"), "{warnings}");
+    let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
+    let places = ["accuracy  0.", "What looks wrong\n  failure  ", "  what to try: ", "model  "];
+    assert!(places.map(place).is_sorted(), "{text}");
+
+    let lines = succeed(dir.path(), &[&args[..], &["--json"]].concat());
+    let events: Vec<_> = lines.iter().map(|line| json(line)["event"].clone()).collect();
+    assert_eq!(events[..2], ["finding", "epoch"], "{lines:?}");
+    assert_eq!((&events[25], &events[26]), (&"epoch".into(), &"finding".into()), "{lines:?}");
+    assert_eq!(events.last().unwrap(), "done");
+    let finding = ["event", "severity", "kind", "layer", "batch", "text", "advice"];
+    [&lines[0], &lines[26]].into_iter().for_each(|line| assert_fields(line, &finding));
+    assert_eq!(
+        (&json(&lines[0])["kind"], &json(&lines[0])["batch"]),
+        (&"odd_rate".into(), &().into())
+    );
+    assert!(json(&lines[26])["batch"].is_u64(), "{}", lines[26]);
+}
+
+/// A tree of images of any size: what trained on them knows what to do with them.
+#[test]
+fn images_are_resized() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    write_tree(&data);
+    image::RgbImage::new(70, 41).save(data.join("training/3/large.png")).unwrap();
+    let train = ["train", "--data", "data", "--epochs", "1", "--batch-size", "32"];
+    refused(dir.path(), &train, 1, &["training/3/large.png", "found 70x41", "--size 28"]);
+    let too_large = [&train[..], &["--size", "33"]].concat();
+    refused(dir.path(), &too_large, 2, &["--net", "33x33", "at most 32x32", "--size 28"]);
+    refused(dir.path(), &["train", "--size", "28"], 2, &["--data"]);
+
+    succeed(dir.path(), &[&train[..], &["--size", "17", "--out", "out"]].concat());
+    let settings = std::fs::read_to_string(dir.path().join("out/settings.json")).unwrap();
+    assert_eq!(json(&settings)["size"], 17);
+    assert_eq!(json(&settings)["image_shape"], serde_json::json!([3, 17, 17]));
+    succeed(dir.path(), &["verify", "out"]);
+    succeed(dir.path(), &["predict", "out", "data/training/3/large.png"]);
+    succeed(dir.path(), &["lr-find", "--data", "data", "--size", "17", "--batch-size", "8"]);
+    let shown = ["show-batch", "--data", "data", "--size", "17", "--count", "1", "--json"];
+    let shown = succeed(dir.path(), &shown);
+    assert_eq!(json(&shown[0])["shape"], serde_json::json!([3, 17, 17]));
 }
 
 /// `topedge train | head -1`: the reader goes away, and the training still counts.

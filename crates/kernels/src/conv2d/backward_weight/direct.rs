@@ -146,12 +146,14 @@ fn store<T: Element>(
                 *sum += piece;
             }
         }
-        for (column, sums) in sum.chunks_exact(panel_rows).enumerate() {
-            let index = [first, column / channels, column % channels];
-            let place = super::offset(geometry, strides, group, index);
-            for (row, &sum) in sums.iter().enumerate() {
-                // SAFETY: inside the weight's shape, and in a row of this panel.
-                unsafe { *to.get().add(place + row * strides[0]) = sum };
+        for (tap, sums) in sum.chunks_exact(channels * panel_rows).enumerate() {
+            let place = super::offset(geometry, strides, group, [first, tap, 0]);
+            for (channel, sums) in sums.chunks_exact(panel_rows).enumerate() {
+                let place = place + channel * strides[1];
+                for (row, &sum) in sums.iter().enumerate() {
+                    // SAFETY: inside the weight's shape, and in a row of this panel.
+                    unsafe { *to.get().add(place + row * strides[0]) = sum };
+                }
             }
         }
     });
