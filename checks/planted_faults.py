@@ -53,7 +53,7 @@ FAULTS = [
     ),
     (
         "the last row of a band is left out",
-        "crates/kernels/src/conv2d/weight/packed.rs",
+        "crates/kernels/src/conv2d/backward_weight/packed.rs",
         "first.clamp(0, height) as usize..(last + 1).clamp(0, height) as usize",
         "first.clamp(0, height) as usize..last.clamp(0, height) as usize",
         kernels("--lib", "sweep"),
@@ -102,7 +102,7 @@ FAULTS = [
     ),
     (
         "partial sums are cut by the number of threads",
-        "crates/kernels/src/conv2d/weight/direct.rs",
+        "crates/kernels/src/conv2d/backward_weight/direct.rs",
         ".min(units).clamp(1, MAX_PIECES);",
         ".min(units).clamp(1, MAX_PIECES.min(rayon::current_num_threads()));",
         ["cargo", "test", "-q", "-p", "topedge-nn", "--test", "threads"],

@@ -6,6 +6,7 @@
 //! where what lies outside the image is zero. Shapes are `[batch, channels, height, width]` and
 //! `[out_channels, in_channels / groups, kernel_height, kernel_width]`, with any strides.
 
+mod backward_weight;
 mod bias;
 mod channels_last;
 mod direct;
@@ -18,7 +19,6 @@ mod path;
 #[cfg(all(test, unix))]
 mod sweep;
 mod taps;
-mod weight;
 mod winograd;
 
 pub use bias::backward_bias;

@@ -8,7 +8,7 @@
 
 use super::geometry::Geometry;
 use super::taps::TapConv;
-use super::{channels_last, direct, packed, weight, winograd};
+use super::{backward_weight, channels_last, direct, packed, winograd};
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::settings::Winograd;
@@ -130,7 +130,7 @@ macro_rules! paths {
                 dy: &TensorRef<'_, Self>,
                 dw: &mut TensorMut<'_, Self>,
             ) {
-                backward_weight(isa, setting, geometry, x, dy, dw);
+                weight_gradient(isa, setting, geometry, x, dy, dw);
             }
         }
     )+};
@@ -165,7 +165,7 @@ fn pointwise_pays<T: Copy>(geometry: &Geometry, x: &TensorRef<'_, T>) -> bool {
 }
 
 /// Computes the gradient of the weight.
-fn backward_weight<T: Element>(
+fn weight_gradient<T: Element>(
     isa: Isa,
     setting: Winograd,
     geometry: &Geometry,
@@ -181,9 +181,9 @@ fn backward_weight<T: Element>(
         dw.fill(T::ZERO);
         return;
     }
-    if weight::taps::must_run(geometry) {
-        weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
-            backward_weight(isa, setting, geometry, x, dy, dw);
+    if backward_weight::taps::must_run(geometry) {
+        backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
+            weight_gradient(isa, setting, geometry, x, dy, dw);
         });
         return;
     }
@@ -192,12 +192,12 @@ fn backward_weight<T: Element>(
         Winograd::Off => false,
         Winograd::Always => true,
     };
-    if by_tiles && weight::winograd::can_run(geometry) {
-        weight::winograd::run(isa, geometry, x, dy, dw);
+    if by_tiles && backward_weight::winograd::can_run(geometry) {
+        backward_weight::winograd::run(isa, geometry, x, dy, dw);
         return;
     }
-    if weight::pointwise::can_run(geometry, x, dy) && pointwise_pays(geometry, x) {
-        weight::pointwise::run(isa, geometry, x, dy, dw);
+    if backward_weight::pointwise::can_run(geometry, x, dy) && pointwise_pays(geometry, x) {
+        backward_weight::pointwise::run(isa, geometry, x, dy, dw);
         return;
     }
     let short = geometry.out_size[1] < SHORT;
@@ -205,11 +205,11 @@ fn backward_weight<T: Element>(
         && geometry.group_inputs() >= MANY_CHANNELS
         && geometry.taps() > 1;
     let most = if short { DIRECT_WEIGHTS_SHORT } else { DIRECT_WEIGHTS };
-    if weight::direct::can_run(x, dy) && weights < most {
-        weight::direct::run(isa, geometry, x, dy, dw);
-    } else if weight::channels_last::can_run(x, dy) && !packs {
-        weight::channels_last::run(isa, geometry, x, dy, dw);
+    if backward_weight::direct::can_run(x, dy) && weights < most {
+        backward_weight::direct::run(isa, geometry, x, dy, dw);
+    } else if backward_weight::channels_last::can_run(x, dy) && !packs {
+        backward_weight::channels_last::run(isa, geometry, x, dy, dw);
     } else {
-        weight::packed::run(isa, geometry, x, dy, dw);
+        backward_weight::packed::run(isa, geometry, x, dy, dw);
     }
 }

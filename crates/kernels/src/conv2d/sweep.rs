@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::guard::{Guarded, Side};
 use super::taps::{self, TapConv};
-use super::{Conv2dConfig, Geometry, channels_last, direct, packed, weight, winograd};
+use super::{Conv2dConfig, Geometry, backward_weight, channels_last, direct, packed, winograd};
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::reference::conv2d as naive;
@@ -184,40 +184,40 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 7] {
             true
         }),
         ("weight, direct", |isa, geometry, x, dy, dw| {
-            let can = weight::direct::can_run(x, dy);
+            let can = backward_weight::direct::can_run(x, dy);
             if can {
-                weight::direct::run(isa, geometry, x, dy, dw);
+                backward_weight::direct::run(isa, geometry, x, dy, dw);
             }
             can
         }),
         ("weight, channels-last", |isa, geometry, x, dy, dw| {
-            let can = weight::channels_last::can_run(x, dy);
+            let can = backward_weight::channels_last::can_run(x, dy);
             if can {
-                weight::channels_last::run(isa, geometry, x, dy, dw);
+                backward_weight::channels_last::run(isa, geometry, x, dy, dw);
             }
             can
         }),
         ("weight, pointwise", |isa, geometry, x, dy, dw| {
-            let can = weight::pointwise::can_run(geometry, x, dy);
+            let can = backward_weight::pointwise::can_run(geometry, x, dy);
             if can {
-                weight::pointwise::run(isa, geometry, x, dy, dw);
+                backward_weight::pointwise::run(isa, geometry, x, dy, dw);
             }
             can
         }),
         ("weight, packed", |isa, geometry, x, dy, dw| {
-            weight::packed::run(isa, geometry, x, dy, dw);
+            backward_weight::packed::run(isa, geometry, x, dy, dw);
             true
         }),
         ("weight, tap by tap", |isa, geometry, x, dy, dw| {
-            weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
+            backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
                 T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
             });
             true
         }),
         ("weight, winograd", |isa, geometry, x, dy, dw| {
-            let can = weight::winograd::can_run(geometry);
+            let can = backward_weight::winograd::can_run(geometry);
             if can {
-                weight::winograd::run(isa, geometry, x, dy, dw);
+                backward_weight::winograd::run(isa, geometry, x, dy, dw);
             }
             can
         }),

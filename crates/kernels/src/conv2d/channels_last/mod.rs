@@ -10,9 +10,9 @@
 //! that all places are alike.
 
 mod band;
+mod pack;
 mod plan;
 mod tiles;
-mod weight;
 
 use super::taps::TapConv;
 use crate::arch::Isa;
@@ -20,10 +20,10 @@ use crate::element::Element;
 use crate::parallel;
 use crate::scratch;
 pub(super) use band::copy_band;
+use pack::pack;
+pub(super) use pack::{PanelColumns, Panels};
 use plan::Plan;
 use tiles::Tiles;
-use weight::pack;
-pub(super) use weight::{PanelColumns, Panels};
 
 /// Whether this path can run `conv`.
 pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {

@@ -2,8 +2,8 @@
 
 use super::super::taps::TapConv;
 use super::band::Seen;
+use super::pack::{PanelColumns, Panels};
 use super::plan::{Job, PAIRS, Plan, Steps};
-use super::weight::{PanelColumns, Panels};
 use crate::arch::{Kernel, Vector};
 use crate::element::Element;
 use crate::gemm::{MAX_MR, Microkernel, Pair, RowsOfA, Store, Tile, load_row, store_row};

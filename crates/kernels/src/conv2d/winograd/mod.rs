@@ -9,14 +9,14 @@
 //! panels of A, made once; a job takes some vectors of tiles and transforms them straight into
 //! panels of B, which mostly stay in the second cache over everything that follows.
 
+mod kernel;
 mod lanes;
 pub(super) mod transform;
-mod weight;
 
+use self::kernel::TransformWeight;
 use self::lanes::Lanes;
 pub(super) use self::transform::OUT;
 use self::transform::{IN, PRODUCTS, TAPS, input_tile, output_tile};
-use self::weight::TransformWeight;
 use super::taps::TapConv;
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
