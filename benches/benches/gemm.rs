@@ -2,22 +2,24 @@
 //! thread, the best on all threads, `matrixmultiply` on one, and the naive loops on a small case.
 
 #![allow(missing_docs)]
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::ThreadPoolBuilder;
 use topedge_benches::{Product, ProductRun, products};
 use topedge_kernels::{Isa, reference};
 
+/// By way of `ndarray`, which is the safe way to `matrixmultiply::sgemm`.
 fn matrixmultiply(run: &mut ProductRun) {
     let Product { m, n, k } = run.size;
-    let (a, b, c) = (run.a.as_ptr(), run.b.as_ptr(), run.c.as_mut_ptr());
-    let [k_stride, n_stride] = [k as isize, n as isize];
-    // SAFETY: pointers and strides are those of three whole row-major matrices.
-    unsafe {
-        matrixmultiply::sgemm(m, k, n, 1.0, a, k_stride, 1, b, n_stride, 1, 0.0, c, n_stride, 1);
-    }
+    let a = ArrayView2::from_shape((m, k), &run.a).unwrap();
+    let b = ArrayView2::from_shape((k, n), &run.b).unwrap();
+    let mut c = ArrayViewMut2::from_shape((m, n), &mut run.c).unwrap();
+    general_mat_mul(1.0, &a, &b, 0.0, &mut c);
 }
 
 fn bench(c: &mut Criterion) {

@@ -11,6 +11,11 @@ pub trait Metric: Send {
     /// The name, as in `accuracy`.
     fn name(&self) -> &'static str;
 
+    /// Its settings in words, which have to be the same for a run to go on.
+    fn config(&self) -> String {
+        String::new()
+    }
+
     /// Forgets all batches.
     fn reset(&mut self);
 

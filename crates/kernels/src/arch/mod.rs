@@ -94,6 +94,8 @@ pub struct Isa(Kind);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IsaError {
     name: String,
+    /// Whether `TOPEDGE_ISA` names it.
+    from_env: bool,
 }
 
 impl fmt::Display for IsaError {
@@ -103,9 +105,10 @@ impl fmt::Display for IsaError {
         let problem = if known {
             "this machine lacks the instruction set"
         } else {
-            "there is no instruction set"
+            "this machine knows no instruction set"
         };
-        write!(f, "TOPEDGE_ISA: {problem} `{}`; it has {}", self.name, have.join(", "))
+        let source = if self.from_env { "TOPEDGE_ISA: " } else { "" };
+        write!(f, "{source}{problem} `{}`, it has {}", self.name, have.join(", "))
     }
 }
 
@@ -129,7 +132,7 @@ impl Isa {
     pub fn by_name(name: &str) -> Result<Isa, IsaError> {
         Isa::available()
             .find(|isa| isa.name() == name)
-            .ok_or_else(|| IsaError { name: name.to_owned() })
+            .ok_or_else(|| IsaError { name: name.to_owned(), from_env: false })
     }
 
     /// The default of this process: what `TOPEDGE_ISA` names, or else the best. Read once.
@@ -141,7 +144,8 @@ impl Isa {
         static DEFAULT: OnceLock<Result<Isa, IsaError>> = OnceLock::new();
         DEFAULT
             .get_or_init(|| match std::env::var_os("TOPEDGE_ISA") {
-                Some(name) => Isa::by_name(&name.to_string_lossy()),
+                Some(name) => Isa::by_name(&name.to_string_lossy())
+                    .map_err(|error| IsaError { from_env: true, ..error }),
                 None => Ok(Isa::available().next().expect("the portable one is always there")),
             })
             .clone()

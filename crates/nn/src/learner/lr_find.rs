@@ -91,7 +91,9 @@ impl Learner {
     /// Trains for a moment with a learning rate that grows from step to step, until the smoothed
     /// loss exceeds four times its best, and suggests rates. Afterwards everything is as if this had
     /// not happened: network, optimiser, random numbers, the order of the data, and what callbacks
-    /// recorded. No checkpoints are written. Of the callbacks, only those that [change steps](Callback::changes_steps) take part.
+    /// recorded. Only what each fit sets at its beginning stays as the search left it: the counts, the
+    /// schedules and each parameter's part of the learning rate. No checkpoints are written. Of the
+    /// callbacks, only those that [change steps](Callback::changes_steps) take part.
     ///
     /// # Errors
     ///

@@ -29,7 +29,8 @@ pub(super) fn settings(state: &State, callbacks: &[Box<dyn Callback>]) -> Settin
     }
     set("loss", described(state.loss_fn.name(), &state.loss_fn.config()));
     set("optimiser", described(state.optimizer.name(), &state.optimizer.config()));
-    let metrics: Vec<_> = state.metrics.iter().map(|metric| metric.name()).collect();
+    let metrics = state.metrics.iter().map(|metric| described(metric.name(), &metric.config()));
+    let metrics: Vec<_> = metrics.collect();
     set("metrics", metrics.join(", "));
     let names: Vec<_> = callbacks.iter().map(|callback| callback.name()).collect();
     set("callbacks", names.join(", "));

@@ -25,7 +25,7 @@ pub struct State {
     pub metrics: Vec<Box<dyn Metric>>,
     /// Training and validation data.
     pub data: DataLoaders,
-    /// Mode, random numbers and observer of the forward passes.
+    /// Mode, random numbers and observers of the forward passes.
     pub context: Context<'static>,
     /// The hyperparameters over this fit.
     pub schedules: Vec<(Hyper, Schedule)>,

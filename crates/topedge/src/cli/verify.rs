@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let differs = state.iter().find(|&(name, tensor)| expected.get(name) != Some(tensor));
     let name = differs.map_or("the list of tensors", |(name, _)| name);
     Err(Failure::Failed(format!(
-        "{}: expected the weights of the run, sha256 {own}, found {expected_sha256}; \
+        "{}: expected the same weights, sha256 {expected_sha256}, of the run again, found {own}; \
          the first difference is in {name}",
         model.display()
     )))

@@ -190,8 +190,7 @@ fn runs_are_verified() {
     let mut bytes = fs::read(&model).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&model, bytes).unwrap();
-    let words =
-        ["out/model.safetensors: expected the weights of the run", "the first difference is in"];
+    let words = ["out/model.safetensors: expected the same weights", "the first difference is in"];
     refused(path, &["verify", "out"], 1, &words);
     fs::copy(path.join("other/model.safetensors"), &model).unwrap();
     let output = topedge(path, &["verify", "out", "--json"]).output().unwrap();
