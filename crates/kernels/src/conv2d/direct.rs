@@ -14,9 +14,9 @@ use super::packed::Weight;
 use super::taps::TapConv;
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
-use crate::gemm::blocked::{PackA, TileSize};
+use crate::gemm::blocked::TileSize;
 use crate::gemm::{Microkernel, PackedA, Pair, Panel, Place, Tile};
-use crate::parallel::{self, MOVED, SharedMut};
+use crate::parallel;
 use crate::scratch;
 
 /// Taps that are gathered on the stack: up to 7x7.
@@ -51,12 +51,8 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
         job_tiles = job_tiles.max(conv.grid[1].min(tiles.div_ceil(JOBS)));
     }
     scratch::with(scratch::product([panels, depth, mr]), |weight: &mut [T]| {
-        let to = SharedMut::new(weight.as_mut_ptr());
-        parallel::for_each(panels, weight.len() * MOVED, |panel| {
-            // SAFETY: each job has a panel of its own.
-            let to = unsafe { to.get().add(panel * depth * mr) };
-            T::run(isa, PackPanel { conv, panel, to });
-        });
+        // SAFETY: the caller's duty, passed on.
+        unsafe { Weight(conv).pack_panels(isa, weight) };
         let weight = &*weight;
         parallel::for_each(tiles.div_ceil(job_tiles), operations, |job| {
             let first = job * job_tiles;
@@ -66,25 +62,6 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
             });
         });
     });
-}
-
-/// Packs a panel of the weight: `[taps][channels][MR]`.
-struct PackPanel<'a, 'b, T> {
-    conv: &'a TapConv<'b, T>,
-    panel: usize,
-    to: *mut T,
-}
-
-impl<T: Element> Kernel<T> for PackPanel<'_, '_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) {
-        let row = self.panel * V::MR;
-        let rows = [row, V::MR.min(self.conv.rows - row)];
-        // SAFETY: the rows are the weight's, and the panel has room.
-        unsafe { Weight(self.conv).pack::<V>(rows, [0, self.conv.depth()], self.to) }
-    }
 }
 
 /// Some tiles: places of the grid, by `NR` images each.

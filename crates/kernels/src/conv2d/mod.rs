@@ -16,6 +16,7 @@ mod im2col;
 mod matrix;
 mod packed;
 mod path;
+mod planar;
 #[cfg(all(test, unix))]
 mod sweep;
 mod taps;

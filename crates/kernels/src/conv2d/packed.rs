@@ -5,10 +5,11 @@
 //! copied together.
 
 use super::taps::{Source, Tap, TapConv};
-use crate::arch::Isa;
+use crate::arch::{Isa, Kernel};
 use crate::element::Element;
-use crate::gemm::blocked::{self, ColumnOffsets, MAX_NR, Output, PackA, PackB};
+use crate::gemm::blocked::{self, ColumnOffsets, MAX_NR, Output, PackA, PackB, TileSize};
 use crate::gemm::{Finish, Microkernel};
+use crate::parallel::{self, MOVED, SharedMut};
 
 /// Runs `conv` as one GEMM.
 ///
@@ -139,6 +140,43 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
     #[inline(always)]
     fn rows_are_neighbours(&self) -> bool {
         self.0.weight_strides[0] == 1
+    }
+}
+
+impl<T: Element> Weight<'_, '_, T> {
+    /// Packs the whole weight: `[panels][taps][channels][MR]`, with zeros behind the last row.
+    ///
+    /// # Safety
+    ///
+    /// The weight must be valid for the sizes of its `conv`; `to` must hold all panels.
+    pub(super) unsafe fn pack_panels(&self, isa: Isa, to: &mut [T]) {
+        let Self(conv) = self;
+        let [mr, _] = T::run(isa, TileSize);
+        let operations = to.len() * MOVED;
+        let to = SharedMut::new(to.as_mut_ptr());
+        parallel::for_each(conv.rows.div_ceil(mr), operations, |panel| {
+            // SAFETY: each job has a panel of its own.
+            let to = unsafe { to.get().add(panel * conv.depth() * mr) };
+            T::run(isa, PackPanel { conv, panel, to });
+        });
+    }
+}
+
+struct PackPanel<'a, 'b, T> {
+    conv: &'a TapConv<'b, T>,
+    panel: usize,
+    to: *mut T,
+}
+
+impl<T: Element> Kernel<T> for PackPanel<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Microkernel<Elem = T>>(self) {
+        let row = self.panel * V::MR;
+        let rows = [row, V::MR.min(self.conv.rows - row)];
+        // SAFETY: the rows are the weight's, and the panel has room.
+        unsafe { Weight(self.conv).pack::<V>(rows, [0, self.conv.depth()], self.to) }
     }
 }
 

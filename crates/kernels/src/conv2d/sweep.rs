@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::guard::{Guarded, Side};
 use super::taps::{self, TapConv};
-use super::{Conv2dConfig, Geometry, backward_weight, channels_last, direct, packed, winograd};
+use super::{
+    Conv2dConfig, Geometry, backward_weight, channels_last, direct, packed, planar, winograd,
+};
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::reference::conv2d as naive;
@@ -159,7 +161,7 @@ macro_rules! path {
     };
 }
 
-fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 5] {
+fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 6] {
     [
         ("chosen", |isa, conv| {
             // SAFETY: `conv` is of views, by the geometry that they were checked against.
@@ -168,6 +170,7 @@ fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 5] {
         }),
         ("direct", path!(direct)),
         ("channels-last", path!(channels_last)),
+        ("planar", path!(planar)),
         ("packed", |isa, conv| {
             // SAFETY: as above.
             unsafe { packed::run(isa, conv) };
