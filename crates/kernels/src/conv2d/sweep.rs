@@ -180,7 +180,7 @@ fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 6] {
     ]
 }
 
-fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 7] {
+fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 8] {
     [
         ("weight, chosen", |isa, geometry, x, dy, dw| {
             T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
@@ -203,7 +203,14 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 7] {
         ("weight, pointwise", |isa, geometry, x, dy, dw| {
             let can = backward_weight::pointwise::can_run(geometry, x, dy);
             if can {
-                backward_weight::pointwise::run(isa, geometry, x, dy, dw);
+                backward_weight::pointwise::run(isa, geometry, false, x, dy, dw);
+            }
+            can
+        }),
+        ("weight, pointwise, transposed", |isa, geometry, x, dy, dw| {
+            let can = backward_weight::pointwise::can_run(geometry, x, dy);
+            if can {
+                backward_weight::pointwise::run(isa, geometry, true, x, dy, dw);
             }
             can
         }),

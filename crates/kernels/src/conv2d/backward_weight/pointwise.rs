@@ -5,10 +5,12 @@
 //! the first cache hold: so both operands are packed.
 
 use super::super::geometry::Geometry;
+use super::transpose::Transpose;
 use crate::arch::Isa;
 use crate::element::Element;
 use crate::gemm::blocked::{self, PackA, PackB};
 use crate::gemm::{Finish, Microkernel, Strided};
+use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
 /// Whether this path can run.
@@ -21,10 +23,12 @@ pub(in super::super) fn can_run<T: Copy>(
     geometry.taps() == 1 && inside && x.strides()[1] == 1 && dy.strides()[1] == 1
 }
 
-/// Computes the gradient, group by group, of operands for which [`can_run`] holds.
+/// Computes the gradient, group by group, of operands for which [`can_run`] holds; if it pays and the
+/// gradient's channels are neighbours, `transposed`.
 pub(in super::super) fn run<T: Element>(
     isa: Isa,
     geometry: &Geometry,
+    transposed: bool,
     x: &TensorRef<'_, T>,
     dy: &TensorRef<'_, T>,
     dw: &mut TensorMut<'_, T>,
@@ -43,13 +47,30 @@ pub(in super::super) fn run<T: Element>(
                 view.strides()[3].wrapping_mul(stride[1]),
             ],
         };
-        let output = blocked::Output {
-            c: dw.as_ptr().wrapping_add(group * rows * row_stride),
-            row_stride,
-            columns: Strided(column_stride),
-            finish: Finish { beta: T::ZERO, bias: None },
-        };
+        let finish = Finish { beta: T::ZERO, bias: None };
         let (a, b) = (at(dy, rows, [1, 1]), at(x, channels, geometry.config.stride));
+        let dw = dw.as_ptr().wrapping_add(group * rows * row_stride);
+        if transposed && column_stride == 1 {
+            scratch::with(scratch::product([channels, rows]), |product: &mut [T]| {
+                let c = product.as_mut_ptr();
+                let output = blocked::Output { c, row_stride: rows, columns: Strided(1), finish };
+                // SAFETY: as below; the product is ours alone.
+                unsafe { blocked::run(isa, [channels, rows, places], &b, &a, &output) };
+                T::run(
+                    isa,
+                    Transpose {
+                        from: product.as_ptr(),
+                        from_strides: [1, 0, rows],
+                        to: dw,
+                        to_strides: [row_stride, 0],
+                        sizes: [rows, 1, channels],
+                        fill: channels,
+                    },
+                );
+            });
+            continue;
+        }
+        let output = blocked::Output { c: dw, row_stride, columns: Strided(column_stride), finish };
         // SAFETY: without padding each place sees one pixel of the image, so that both operands hold the
         // channels of all places; the weights are distinct.
         unsafe { blocked::run(isa, [rows, channels, places], &a, &b, &output) }
