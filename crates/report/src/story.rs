@@ -6,8 +6,20 @@ use crate::figure::Figure;
 use crate::html::escape;
 use crate::page::document::{Section, document};
 
-/// Where a program tells what it finds: text is written, and figures stand between.
+/// Where a program tells what it finds: questions, text that answers them, and figures between.
+///
+/// An answer's lines are sentences, indented by five columns. What is indented deeper is shown as it is: tables,
+/// drawings, code.
 pub trait Tell: Write {
+    /// Asks the question that the text up to the next one answers.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    fn question(&mut self, number: u32, question: &str) -> io::Result<()> {
+        writeln!(self, "\n{:<5}{question}", format!("Q{number}"))
+    }
+
     /// Shows a figure, if there is a place for it.
     ///
     /// # Errors
@@ -27,10 +39,12 @@ impl Tell for Stdout {
 ///
 /// ```
 /// use std::io::Write;
+///
 /// use topedge_report::{Picture, Step, Story, Tell};
 ///
 /// let mut step = Step::new("Edges");
-/// writeln!(step, "Q4   zeros give 0")?;
+/// step.question(4, "What does a kernel make of zeros?")?;
+/// writeln!(step, "     It makes 0 of them.")?;
 /// step.figure("one white pixel", Picture::image(&[255], [1, 1, 1])?.figure())?;
 /// let story = Story { title: "Convolutions".to_string(), steps: vec![step], ..Default::default() };
 /// assert!(story.html().contains("one white pixel"));
@@ -46,8 +60,7 @@ pub struct Story {
     pub steps: Vec<Step>,
 }
 
-/// A step of a [`Story`]. Lines that begin with the number of a question, as in `Q3`, answer it, with all
-/// lines up to the next such.
+/// A step of a [`Story`].
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     title: String,
@@ -126,37 +139,44 @@ impl Story {
     }
 }
 
-/// Text as answers to questions, each with its number beside it.
+/// The columns of a question's number, and of an answer's indent.
+const INDENT: usize = 5;
+
+/// Text as questions, each with its number beside it, and answers.
 fn facts(text: &str) -> String {
-    /// The question's number is written into the first columns.
-    const INDENT: usize = 5;
-    let mut facts: Vec<(&str, Vec<&str>)> = vec![];
-    for line in text.lines() {
-        let first = line.split(' ').next().unwrap_or_default();
-        let number = first.strip_prefix('Q').filter(|rest| rest.parse::<u32>().is_ok());
-        let indented = line.get(INDENT..).filter(|_| number.is_some() || line.starts_with("     "));
-        match facts.last_mut() {
-            Some((_, lines)) if number.is_none() => lines.push(indented.unwrap_or(line)),
-            _ => facts.push((number.map_or("", |_| first), vec![indented.unwrap_or(line)])),
+    let mut html = String::new();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    for fact in lines.chunk_by(|_, next| question(next).is_none()) {
+        let (question, answer) = match question(fact[0]) {
+            Some((number, text)) => {
+                (format!("<b>{number}</b><h3>{}</h3>\n", escape(text)), &fact[1..])
+            }
+            None => (String::new(), fact),
+        };
+        html += &format!("<div class=\"fact\">{question}<div>\n");
+        for some in answer.chunk_by(|a, b| is_shown_as_it_is(a) && is_shown_as_it_is(b)) {
+            if is_shown_as_it_is(some[0]) {
+                let rows = some.iter().map(|row| escape(&row[INDENT + 2..])).collect::<Vec<_>>();
+                html += &format!("<pre>{}</pre>\n", rows.join("\n"));
+            } else {
+                html += &format!("<p>{}</p>\n", escape(some[0].trim()));
+            }
         }
+        html += "</div></div>\n";
     }
-    let fact = |(question, lines): (&str, Vec<&str>)| {
-        let mut html = String::new();
-        for some in lines.chunk_by(|a, b| is_row(a) == is_row(b)) {
-            let text = some.iter().copied().map(escape).collect::<Vec<_>>().join("\n");
-            html += &match is_row(some[0]) {
-                true => format!("<code class=\"rows\">{text}</code>"),
-                false => format!("<code>{text}</code>"),
-            };
-        }
-        format!("<div class=\"fact\"><b>{question}</b><pre>{html}</pre></div>\n")
-    };
-    facts.into_iter().map(fact).collect()
+    html
 }
 
-/// Whether a line is part of a table or a drawing, and must not be broken.
-fn is_row(line: &str) -> bool {
-    line.trim().contains("  ") || line.contains('|')
+/// The number and the text of a line that asks.
+fn question(line: &str) -> Option<(&str, &str)> {
+    let (number, text) = line.split_once(' ')?;
+    number.strip_prefix('Q')?.parse::<u32>().ok()?;
+    Some((number, text.trim_start()))
+}
+
+/// Whether a line is part of a table, a drawing or code.
+fn is_shown_as_it_is(line: &str) -> bool {
+    line.starts_with("       ")
 }
 
 #[cfg(test)]
@@ -167,12 +187,16 @@ mod tests {
     #[test]
     fn text_is_answers_and_figures_stand_between() {
         let mut step = Step::new("<Edges>");
-        let text = "Q1   a <b>\n       deeper\nQ22  two\n     1   2\n     3   4\n";
-        write!(step, "{text}").unwrap();
+        step.question(1, "Is a < b?").unwrap();
+        writeln!(step, "     One <sentence>.\n     Another.").unwrap();
+        step.question(22, "And these?").unwrap();
+        writeln!(step, "     A table:\n       1   2\n         4").unwrap();
         let picture = Picture::image(&[0, 255], [1, 1, 2]).unwrap();
         step.figure("c&d", picture.figure()).unwrap();
         writeln!(step, "     on").unwrap();
-        assert_eq!(step.text(), format!("{text}     on\n"));
+        let text = "\nQ1   Is a < b?\n     One <sentence>.\n     Another.\n\nQ22  And these?\n     A table:\n       \
+                    1   2\n         4\n     on\n";
+        assert_eq!(step.text(), text);
         let story = Story {
             title: "<t>".to_string(),
             introduction: "first".to_string(),
@@ -182,10 +206,12 @@ mod tests {
         let expected = [
             "<h2>&lt;Edges&gt;</h2>",
             "<p>first</p>",
-            "<b>Q1</b><pre><code>a &lt;b&gt;\n  deeper</code></pre>",
-            "<b>Q22</b><pre><code>two</code><code class=\"rows\">1   2\n3   4</code></pre>",
+            "<b>Q1</b><h3>Is a &lt; b?</h3>",
+            "<p>One &lt;sentence&gt;.</p>\n<p>Another.</p>",
+            "<b>Q22</b><h3>And these?</h3>",
+            "<p>A table:</p>\n<pre>1   2\n  4</pre>",
             "<figcaption>c&amp;d</figcaption>",
-            "<b></b><pre><code>on</code></pre>",
+            "<p>on</p>",
         ];
         let places: Vec<_> = expected.iter().map(|part| html.find(part)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {html}");

@@ -9,9 +9,9 @@ use topedge::prelude::*;
 use topedge::report::{Captioned, Gallery, Picture, Tell};
 
 pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
-    // A feature is what is easier to learn from than pixels: here, "a top edge is at this place".
     let kernel = EdgeKernel::TopEdge.rows();
-    writeln!(out, "Q2   a top edge, dark above and bright below, is found by {kernel:?}")?;
+    out.question(2, "Which kernel finds top edges?")?;
+    writeln!(out, "     A top edge is dark above and bright below. Its kernel is {kernel:?}.")?;
 
     // A 3 of the book, if this is MNIST. Pixels are 0 to 255.
     let place = 12.min(data.train.len() - 1);
@@ -29,23 +29,27 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
         }
         sum
     };
-    writeln!(out, "Q3   y = sum of w * x over the window. In training image {place}, a {label}:")?;
+    out.question(3, "What does a 3x3 kernel compute at one place of an image?")?;
+    writeln!(out, "     The sum of its nine weights, each times the pixel below it.")?;
+    writeln!(out, "     In training image {place}, a {label}:")?;
     for (row, column) in [(1, 1), (5, 7), (8, 18)] {
         let (rows, columns) = (row - 1..row + 2, column - 1..column + 2);
         let y = apply_kernel(row, column);
-        writeln!(out, "     window [{rows:?}, {columns:?}] of the pixels gives {y}")?;
+        writeln!(out, "       window [{rows:?}, {columns:?}] of the pixels gives {y}")?;
     }
 
     // The same by the operation of the library: its [0, 0] is centred at (1, 1).
     let image = Tensor::new(pixels.iter().map(|&p| f32::from(p)).collect(), &[1, 1, 28, 28])?;
     let weight = EdgeKernel::TopEdge.weight()?;
     let map = image.conv2d(&weight, None, &Conv2dConfig::default())?;
-    let same = (1..27).all(|row| {
-        (1..27).all(|column| {
-            map.to_vec()[(row - 1) * 26 + column - 1] == apply_kernel(row, column) as f32
-        })
-    });
-    writeln!(out, "     conv2d gives the same numbers at all {} places: {same}", map.len())?;
+    let by_hand = (1..27).flat_map(|row| (1..27).map(move |column| (row, column)));
+    let by_hand = by_hand.map(|(row, column)| apply_kernel(row, column) as f32);
+    let different = map.to_vec().into_iter().zip(by_hand).filter(|(a, b)| a != b).count();
+    let places = map.len();
+    writeln!(
+        out,
+        "     The operation conv2d differs from that at {different} of {places} places."
+    )?;
 
     let pictures = [
         (Picture::image(pixels, [1, 28, 28])?, format!("a {label}")),
@@ -58,13 +62,14 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
 
     let zeros = Tensor::zeros(&[1, 1, 3, 3])?;
     let of_zeros = zeros.conv2d(&weight, None, &Conv2dConfig::default())?.item()?;
-    writeln!(out, "Q4   the kernel on a 3x3 window of zeros gives {of_zeros}")?;
+    out.question(4, "What does a kernel make of a window of zeros?")?;
+    writeln!(out, "     The kernel makes {of_zeros} of it.")?;
     let mut rng = Pcg64::seed_from_u64(42);
     let mut layer =
         Conv2d::new(1, 1, [3, 3], &topedge::nn::layers::Conv2dConfig::default(), &mut rng)?;
     let of_layer = layer.forward(&zeros, &mut Context::eval())?.item()?;
     let bias = topedge::nn::parameters(&layer)[1].1.value.item()?;
-    writeln!(out, "     a layer also has a bias, {bias:.4}, and gives {of_layer:.4}")?;
+    writeln!(out, "     A layer adds its bias, {bias:.4}, and makes {of_layer:.4} of it.")?;
     Ok(())
 }
 

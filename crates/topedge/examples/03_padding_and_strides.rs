@@ -17,18 +17,22 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
             .map(|shape| shape[2])
     };
     let bare = size(side, 3, 0, 1)?;
-    writeln!(out, "Q5   padding is what is laid around an image. {side} pixels without: {bare}")?;
+    out.question(5, "What is padding?")?;
+    writeln!(out, "     Zeros around an image, so that the result is not smaller.")?;
+    writeln!(out, "     Without, a kernel of 3 leaves {bare} of {side} pixels. With them:")?;
     for kernel in [3, 5, 7] {
         let same = size(side, kernel, kernel / 2, 1)?;
-        writeln!(out, "     with {} for a kernel of {kernel}: {same}", kernel / 2)?;
+        writeln!(out, "       {} on each side, kernel of {kernel}: {same}", kernel / 2)?;
     }
-    writeln!(out, "Q6   stride is how far the kernel moves. With stride 2, kernel 3, padding 1:")?;
+    out.question(6, "What is the stride?")?;
+    writeln!(out, "     How far the kernel moves from place to place.")?;
+    writeln!(out, "     With a stride of 2, kernel 3, padding 1, each layer halves the sides:")?;
     let mut sides = vec![side.to_string()];
     while side > 1 {
         side = size(side, 3, 1, 2)?;
         sides.push(side.to_string());
     }
-    writeln!(out, "     {}", sides.join(" -> "))?;
+    writeln!(out, "       {}", sides.join(" -> "))?;
 
     // An image on its way through such layers, here with kernels that take the mean.
     let mut image = Tensor::new(
@@ -47,10 +51,13 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
     }
     out.figure("Each layer halves the sides.", Gallery { pictures, columns: 0 }.figure())?;
 
-    // The book's question 7 asks for a list within a list: the windows that stride 2 looks at.
     let places: Vec<Vec<(usize, usize)>> =
         (0..2).map(|row| (0..3).map(|column| (2 * row, 2 * column)).collect()).collect();
-    writeln!(out, "Q7   a list within a list, corners of windows: {places:?}")?;
+    out.question(7, "How is a list made within a list?")?;
+    writeln!(out, "     One iterator in another. The corners of the windows at stride 2:")?;
+    for row in &places {
+        writeln!(out, "       {row:?}")?;
+    }
     Ok(())
 }
 

@@ -10,28 +10,27 @@ use topedge::report::{Captioned, Gallery, Picture, Tell};
 pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
     let config = NetConfig::default();
     let mut rng = Pcg64::seed_from_u64(42);
-    writeln!(
-        out,
-        "Q16  a receptive field is the part of the image that an activation depends on:"
-    )?;
+    out.question(16, "What is a receptive field?")?;
+    writeln!(out, "     The part of the image that an activation depends on.")?;
+    writeln!(out, "     Its sides, in pixels, behind each convolution:")?;
     for net in [Net::SimpleCnn2, Net::SimpleCnn] {
         let model = net.build(&config, &mut rng)?;
         let fields = receptive_fields(&model, &config.image_shape)?;
         let convolutions = fields.iter().filter(|field| field.layer.starts_with("Conv2d"));
         let sizes: Vec<_> =
             convolutions.filter_map(|field| field.size).map(|[h, _]| h.to_string()).collect();
-        writeln!(out, "     {net:<13} {}", sizes.join(", "))?;
+        writeln!(out, "       {net:<13} {}", sizes.join(", "))?;
     }
 
     let mut model = Net::SimpleCnn2.build(&config, &mut rng)?;
     let at = [0, 3, 3];
     let windows = input_windows(&model, &config.image_shape, "1.0", &at)?;
     let side = windows[0].rows.len();
+    out.question(17, "How large is it behind two convolutions of stride 2, and why?")?;
     writeln!(
         out,
-        "Q17  behind two convolutions of stride 2 it is {side}x{side} pixels: 3 activations of"
+        "     {side}x{side} pixels: 3 activations of the first, 2 pixels apart, see 3 pixels each."
     )?;
-    writeln!(out, "     the first, 2 pixels apart, see 3 each")?;
 
     // What the middle of each layer sees of an image: what it does not see is darker.
     let fields = receptive_fields(&model, &config.image_shape)?;
@@ -62,14 +61,20 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
     let trace = activations.trace("1.0", &at)?;
     let terms = &trace.precedents.terms;
     let bias = trace.precedents.bias.unwrap_or(0.0);
-    writeln!(out, "Q18  activation {at:?} of the second is {} products and a bias:", terms.len())?;
+    out.question(18, "What is one activation made of?")?;
+    writeln!(
+        out,
+        "     Activation {at:?} of the second convolution: {} products and a bias.",
+        terms.len()
+    )?;
+    writeln!(out, "     The first of them:")?;
     for term in terms.iter().take(3) {
         let (input, weight, product) = (term.input, term.weight, term.product);
-        writeln!(out, "     {input:>8.4} * {weight:>8.4} = {product:>8.4}")?;
+        writeln!(out, "       {input:>8.4} * {weight:>8.4} = {product:>8.4}")?;
     }
     writeln!(
         out,
-        "     ... and the bias {bias:.4}: {:.4}, and it is {:.4}",
+        "     All of them and the bias, {bias:.4}, are {:.4}; the network says {:.4}.",
         trace.sum, trace.value
     )?;
     Ok(())

@@ -15,14 +15,15 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
         .map(|c| grey.clone().map(|g| g * front[c] + (1.0 - g) * back[c]).collect())
         .collect();
     let image = Tensor::new(planes.concat(), &[1, 3, 28, 28])?;
+    out.question(20, "What is a colour image as a tensor?")?;
     writeln!(
         out,
-        "Q20  a colour image is one tensor [channels, height, width]: {:?}",
+        "     [channels, height, width], here {:?}. How bright the channels are:",
         &image.shape()[1..]
     )?;
     for (name, plane) in ["red", "green", "blue"].iter().zip(&planes) {
         let mean = plane.iter().sum::<f32>() / plane.len() as f32;
-        writeln!(out, "     {name:<6} mean {mean:.3}")?;
+        writeln!(out, "       {name:<6} mean {mean:.3}")?;
     }
 
     let bytes = |values: &[f32]| values.iter().map(|v| (255.0 * v) as u8).collect::<Vec<_>>();
@@ -50,13 +51,16 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
         }
     }
     let furthest = y.iter().zip(&sum).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    out.question(21, "How does a convolution work on colours?")?;
     writeln!(
         out,
-        "Q21  a filter on colours has the shape {:?}: a slice for each channel;",
+        "     Its filter, {:?}, has a slice for each channel, and all products are summed.",
         &weight.shape()[1..]
     )?;
-    let same = furthest < 1e-4;
-    writeln!(out, "     the slices' results, summed, are the convolution: {same}")?;
+    writeln!(
+        out,
+        "     What the slices give, summed, differs from it by {furthest:.1e} at the most."
+    )?;
     Ok(())
 }
 

@@ -14,14 +14,16 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
     let model = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
     let inputs = 5 * 5;
     let outputs = model.output_shape(&[1, 1, 28, 28])?[1];
+    out.question(24, "Why a larger kernel in the first layer?")?;
     writeln!(
         out,
-        "Q24  for {outputs} digits, {} parameters: 8 filters of a 5x5 window make 8",
-        parameter_count(&model)
+        "     8 filters of a 3x3 window would make 8 numbers of 9 pixels: hardly fewer."
     )?;
+    writeln!(out, "     Of a 5x5 window they make 8 of {inputs} pixels, and have to choose.")?;
     writeln!(
         out,
-        "     numbers of {inputs} pixels, where 3x3 would make 8 of 9, which is hardly less"
+        "     The network for {outputs} digits has {} parameters.",
+        parameter_count(&model)
     )?;
 
     let mut learner = Learner::new(loaders, model, CrossEntropy::default())
@@ -34,48 +36,53 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
 
     let stats = learner.find::<ActivationStats>().expect("it was given");
     let batches = stats.layers.first().map_or(0, |layer| layer.mean.len());
+    out.question(25, "What does ActivationStats keep?")?;
     writeln!(
         out,
-        "Q25  ActivationStats keeps mean, deviation, part near zero and histogram of each"
+        "     Mean, standard deviation, part near zero and histogram of {} layers, for each batch.",
+        stats.layers.len()
     )?;
-    writeln!(out, "     of {} layers", stats.layers.len())?;
-    let found = learner.find_named("activation_stats").map(|callback| callback.name());
-    writeln!(out, "Q26  a callback is found by its type or its name: {found:?}")?;
-    writeln!(out, "Q27  three curves over {batches} training batches; at the last of them:")?;
+    out.question(26, "How is a callback found after training?")?;
+    let found = learner.find_named("activation_stats").ok_or("it was given")?.name();
+    writeln!(out, "     By its type, or by its name: {found}.")?;
+    out.question(27, "Which three curves does plot_layer_stats draw, and over what?")?;
+    writeln!(
+        out,
+        "     Mean, standard deviation and part near zero, over {batches} training batches."
+    )?;
+    writeln!(out, "     At the last of them:")?;
     for layer in &stats.layers {
         let last = |values: &[f64]| values.last().copied().unwrap_or(f64::NAN);
         let (mean, std, near_zero) = (last(&layer.mean), last(&layer.std), last(&layer.near_zero));
         let path = &layer.path;
         writeln!(
             out,
-            "     {path}  mean {mean:>9.3}  deviation {std:>9.3}  near zero {near_zero:.2}"
+            "       {path}  mean {mean:>9.3}  deviation {std:>9.3}  near zero {near_zero:.2}"
         )?;
     }
     if let Some(figure) = stats.plot_layer_stats(-2) {
         out.figure("The last but one layer: a rise and a collapse, or a slow fall.", figure)?;
     }
-    writeln!(
-        out,
-        "Q28  what is zero behind a ReLU learns nothing and passes nothing on. What happened:"
-    )?;
+    out.question(28, "Why is it a problem when activations are near zero?")?;
+    writeln!(out, "     What is zero behind a ReLU learns nothing, and passes nothing on.")?;
     let recorder = learner.find::<Recorder>().expect("every learner has one");
     out.figure("What the loss made of it.", recorder.plot_loss())?;
     let accuracy = recorder.rows.last().and_then(|row| row.metric("accuracy"));
     writeln!(
         out,
-        "     batches of {batch_size} at 0.06: accuracy {:.4}",
+        "     This run, with batches of {batch_size} and a rate of 0.06: accuracy {:.4}",
         accuracy.unwrap_or(f64::NAN)
     )?;
     let findings = learner.diagnose();
     if findings.is_empty() {
-        writeln!(out, "     nothing: with this seed and this data the run is well")?;
+        writeln!(out, "     Nothing went wrong: with this seed and this data the run is well.")?;
     }
     for finding in &findings {
         writeln!(out, "     {}", finding.text)?;
     }
     // The first is the cause.
     if let Some(cause) = findings.first() {
-        writeln!(out, "     what to try: {}", cause.advice)?;
+        writeln!(out, "     What to try: {}.", cause.advice)?;
     }
     Ok(())
 }

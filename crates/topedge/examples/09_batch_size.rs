@@ -8,7 +8,8 @@ use topedge::prelude::*;
 use topedge::report::{Comparison, Tell};
 
 pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error>> {
-    writeln!(out, "Q29  larger batches have truer gradients, and fewer steps to use them in:")?;
+    out.question(29, "What do larger batches bring, and what do they cost?")?;
+    writeln!(out, "     Their gradients are truer, and there are fewer steps to use them in.")?;
     let mut learners = vec![];
     for wanted in [64, 512] {
         let batch_size = wanted.min(data.train.len());
@@ -25,9 +26,9 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
         let recorder = learner.find::<Recorder>().expect("every learner has one");
         let accuracy = recorder.rows.last().and_then(|row| row.metric("accuracy"));
         let accuracy = accuracy.unwrap_or(f64::NAN);
-        writeln!(out, "     batches of {batch_size}: {steps} steps, accuracy {accuracy:.4}")?;
+        writeln!(out, "     Batches of {batch_size}: {steps} steps, accuracy {accuracy:.4}")?;
         for finding in learner.diagnose() {
-            writeln!(out, "       {finding}")?;
+            writeln!(out, "       {}", finding.text)?;
         }
         learners.push(learner);
     }

@@ -14,9 +14,10 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
         .iter()
         .map(|(name, p)| format!("{name} {:?}", p.value.to_vec()))
         .collect();
+    out.question(38, "What does batch norm learn?")?;
     writeln!(
         out,
-        "Q38  for each channel, a scale and a shift, gamma and beta: {}",
+        "     A scale and a shift for each channel, gamma and beta: {}.",
         names.join(", ")
     )?;
 
@@ -25,21 +26,21 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
         y.to_vec().iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ")
     };
     let y = show(norm.forward(&x, &mut Context::train(42))?);
-    writeln!(
-        out,
-        "Q39  in training, by mean and biased variance of the batch: 1 2 3 4 becomes {y}"
-    )?;
+    out.question(39, "By what does it normalise, in training and in validation?")?;
+    writeln!(out, "     In training by mean and biased variance of the batch.")?;
+    writeln!(out, "       1 2 3 4 becomes {y}")?;
     for name in ["running_mean", "running_var"] {
         let state = state_dict(&norm);
         if let Some(StateValues::F32(values)) = state.get(name).map(|tensor| &tensor.values) {
-            writeln!(out, "     {name} is then {:.4}", values[0])?;
+            writeln!(out, "       {name} is then {:.4}", values[0])?;
         }
     }
     let y = show(norm.forward(&x, &mut Context::eval())?);
-    writeln!(out, "     in validation, by the running ones: 1 2 3 4 becomes {y}")?;
+    writeln!(out, "     In validation by those running ones.")?;
+    writeln!(out, "       1 2 3 4 becomes {y}")?;
     let one = Tensor::new(vec![1.0], &[1, 1])?;
     if let Err(error) = norm.forward(&one, &mut Context::train(42)) {
-        writeln!(out, "     a single value has no variance: {error}")?;
+        writeln!(out, "     A single value has no variance: {error}.")?;
     }
 
     let batch_size = 512.min(data.train.len());
@@ -47,20 +48,21 @@ pub(crate) fn run(data: &Splits, out: &mut dyn Tell) -> Result<(), Box<dyn Error
     let model = Net::SimpleCnnBn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
     let plain = Net::SimpleCnn.build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?;
     let (with, without) = (parameter_count(&model), parameter_count(&plain));
-    writeln!(out, "     the network has {with} parameters with batch norm, {without} without")?;
+    writeln!(out, "     The network has {with} parameters with batch norm, {without} without.")?;
     let mut learner = Learner::new(loaders, model, CrossEntropy::default())
         .metric(Accuracy::default())
         .callback(ActivationStats::default().with_histograms());
     learner.fit_one_cycle(1, 0.06)?;
     let recorder = learner.find::<Recorder>().expect("every learner has one");
     let accuracy = recorder.rows.last().and_then(|row| row.metric("accuracy"));
+    out.question(40, "Why do networks with it generalise better?")?;
     writeln!(
         out,
-        "Q40  each batch's statistics are a little different, which is noise that helps to"
+        "     The statistics of each batch are a little different. That is noise, which helps."
     )?;
-    writeln!(out, "     generalise: accuracy {:.4} after one epoch", accuracy.unwrap_or(f64::NAN))?;
+    writeln!(out, "     This run: accuracy {:.4} after one epoch", accuracy.unwrap_or(f64::NAN))?;
     for finding in learner.diagnose() {
-        writeln!(out, "     {finding}")?;
+        writeln!(out, "     {}", finding.text)?;
     }
     out.figure("The loss.", recorder.plot_loss())?;
     // The last block's convolution and batch norm are -2 and -1.

@@ -53,8 +53,9 @@ steps! {
     long_about = "\
 Walks through the fastai book's chapter 13, on convolutions, step by step.
 
-Each step prints the facts that the chapter's questions (Q1, Q2, ...) ask for, computed on the spot. Runs
-that train say what really happened in them; with other data, or another processor, that may differ.
+Each step answers some of the chapter's questions (Q1, Q2, ...; here in other words) with facts, computed
+on the spot. Runs that train say what really happened in them; with other data, or another processor, that
+may differ.
 
 All steps end with the page of the whole story, chapter.html: one file with what they print, and pictures.
 
@@ -96,11 +97,24 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let source = args.data.as_ref().map_or("digits that it drew".to_string(), |dir| {
         dir.file_name().map_or(dir.as_os_str(), |name| name).to_string_lossy().into_owned()
     });
+    let page = args.out.as_deref().or(args.step.is_none().then_some(Path::new("chapter.html")));
+    if let Some(folder) =
+        page.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty())
+        && !folder.is_dir()
+    {
+        return Err(Failure::flag(
+            "--out",
+            format!("{} is no folder", folder.display()),
+            "one that exists",
+        ));
+    }
+    let title =
+        args.step.map_or("Convolutions, step by step", |step| STEPS[usize::from(step) - 1].title);
     let mut story = Story {
-        title: "Convolutions, step by step".to_string(),
+        title: title.to_string(),
         introduction: format!(
-            "The chapter on convolutions of the fastai book, with topedge, on {source}. Numbers like Q3 are \
-             those of the chapter's questions. All figures were computed for this page."
+            "The chapter on convolutions of the fastai book, with topedge, on {source}. Its questions, \
+             in other words but with their numbers, are answered by what was computed for this page."
         ),
         steps: vec![],
     };
@@ -108,17 +122,17 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         if args.step.is_some_and(|wanted| usize::from(wanted) != i + 1) {
             continue;
         }
-        output::line(format_args!("{}. {}\n", i + 1, step.title))?;
+        output::line(format_args!("{}. {}", i + 1, step.title))?;
         let mut told = report::Step::new(&format!("{}. {}", i + 1, step.title));
         (step.run)(&data, &mut told)
             .map_err(|error| Failure::Failed(format!("step {}: {error}", i + 1)))?;
         output::line(told.text())?;
         story.steps.push(told);
     }
-    let page = args.out.as_deref().or(args.step.is_none().then_some(Path::new("chapter.html")));
     if let Some(page) = page {
         write_whole(page, story.html().as_bytes()).map_err(Failure::io("write", page))?;
-        output::line(format_args!("the whole story, with pictures: {}", page.display()))?;
+        let what = if args.step.is_some() { "the step" } else { "the whole story" };
+        output::line(format_args!("{what}, with pictures: {}", page.display()))?;
     }
     Ok(())
 }
