@@ -24,7 +24,9 @@ mod summary;
 mod trace;
 
 pub use context::{Context, Observed, Observer};
-pub use diagnosis::{ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, diagnose};
+pub use diagnosis::{
+    ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, diagnose, short_number,
+};
 pub use edge_kernel::EdgeKernel;
 pub use error::{Error, Result};
 pub use inference::{Evaluation, Predictor};

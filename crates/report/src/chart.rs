@@ -26,6 +26,7 @@ pub(crate) struct Chart {
     body: Vec<Shape>,
     legend: Vec<(&'static str, String)>,
     log_x: bool,
+    log_y: bool,
 }
 
 impl Chart {
@@ -38,12 +39,18 @@ impl Chart {
         y: Range<f64>,
     ) -> Chart {
         let (title, body, legend) = (title.into(), vec![], vec![]);
-        Chart { title, x_label, size, x, y, body, legend, log_x: false }
+        Chart { title, x_label, size, x, y, body, legend, log_x: false, log_y: false }
     }
 
     /// With an axis of powers of ten: all x are logarithms.
     pub(crate) fn log_x(mut self) -> Chart {
         self.log_x = true;
+        self
+    }
+
+    /// The same for y.
+    pub(crate) fn log_y(mut self) -> Chart {
+        self.log_y = true;
         self
     }
 
@@ -87,7 +94,7 @@ impl Chart {
         let [width, height] = self.size;
         let (bottom, right) = (height - BOTTOM, width - RIGHT);
         let mut body = vec![];
-        for (value, label) in ticks(&self.y, 0.0) {
+        for (value, label) in if self.log_y { powers(&self.y) } else { ticks(&self.y, 0.0) } {
             let y = self.y_place(value);
             body.push(Shape::Line { class: "grid", from: [LEFT, y], to: [right, y] });
             body.push(Shape::text([LEFT - 6.0, y + 4.0], Anchor::End, label));
@@ -194,11 +201,25 @@ fn ticks(range: &Range<f64>, apart: f64) -> Vec<(f64, String)> {
     values.into_iter().map(|v| (v, label(v))).collect()
 }
 
-/// Each power of ten in a range of logarithms.
+/// Powers of ten in a range of logarithms, with twice and five times them where they are few.
 fn powers(range: &Range<f64>) -> Vec<(f64, String)> {
-    let (first, last) = (range.start.ceil().max(-400.0), range.end.floor().min(400.0));
-    let exponents = (first as i32..=last as i32).map(|exponent| (exponent.into(), exponent));
-    exponents.map(|(place, exponent)| (place, format!("1e{exponent}"))).collect()
+    let (first, last) = (range.start.floor().max(-400.0), range.end.ceil().min(400.0));
+    let between: &[f64] = if range.end - range.start < 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    let apart = ((range.end - range.start) / 8.0).ceil().max(1.0) as usize;
+    let exponents = (first as i32..=last as i32).step_by(apart);
+    let all = exponents.flat_map(|power| between.iter().map(move |&times| (times, power)));
+    let places = all.map(|(times, power)| (times.log10() + f64::from(power), times, power));
+    let inside = places.filter(|(place, ..)| (range.start..=range.end).contains(place));
+    let label = |times: f64, power: i32| match power {
+        0.. => format!("{times}{}", "0".repeat(power as usize)),
+        _ => format!("0.{}{times}", "0".repeat(-power as usize - 1)),
+    };
+    inside
+        .map(|(place, times, power)| match power {
+            -3..=3 => (place, label(times, power)),
+            _ => (place, format!("{times}e{power}")),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -236,7 +257,12 @@ mod tests {
     fn powers_of_ten_lie_at_their_logarithms() {
         let ticks = powers(&(-2.5..1.2));
         let labels: Vec<_> = ticks.iter().map(|(place, label)| (*place, label.as_str())).collect();
-        assert_eq!(labels, [(-2.0, "1e-2"), (-1.0, "1e-1"), (0.0, "1e0"), (1.0, "1e1")]);
+        assert_eq!(labels, [(-2.0, "0.01"), (-1.0, "0.1"), (0.0, "1"), (1.0, "10")]);
+        let labels = |range| powers(&range).into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+        assert_eq!(labels(-1.4..0.4), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
+        assert_eq!(labels(3.9..5.1), ["1e4", "2e4", "5e4", "1e5"]);
+        // Not more than can be read.
+        assert_eq!(labels(0.0..39.0).len(), 8);
     }
 
     #[test]

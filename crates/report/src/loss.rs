@@ -1,5 +1,7 @@
 //! Losses over a training run.
 
+use std::ops::Range;
+
 use crate::chart::{Chart, range_of};
 use crate::figure::Figure;
 
@@ -31,23 +33,23 @@ impl LossPlot<'_> {
     pub fn figure(&self) -> Figure {
         let batches = self.train.len().max(self.smoothed.len()).max(1) as f64;
         let train: Vec<f64> = self.train.iter().map(|&loss| loss.into()).collect();
-        let all = [&train[..], self.smoothed, self.valid].into_iter().flatten();
-        let high = range_of(all.copied().chain([0.0])).end;
-        let mut chart =
-            Chart::new("Loss", "training batch", [620.0, 340.0], 0.0..batches, 0.0..high);
+        let axis = LossAxis::of(&[&train, self.smoothed, self.valid]);
+        let (size, range) = ([620.0, 340.0], axis.range.clone());
+        let chart = Chart::new(axis.title(), "training batch", size, 0.0..batches, range);
+        let mut chart = axis.on(chart);
         for (values, name, class) in
             [(&train[..], "each batch", "pale"), (self.smoothed, "smoothed", "a")]
         {
             if !values.is_empty() {
                 // The n-th batch lies at n.
-                chart.curve(class, (1..).map(f64::from).zip(values.iter().copied()));
+                chart.curve(class, (1..).map(f64::from).zip(axis.places(values)));
                 chart.name(class, name);
             }
         }
         if !self.valid.is_empty() {
             // The n-th epoch ends at its share of all batches.
             let epoch = batches / self.valid.len() as f64;
-            let ends = (1..).map(|i| f64::from(i) * epoch).zip(self.valid.iter().copied());
+            let ends = (1..).map(|i| f64::from(i) * epoch).zip(axis.places(self.valid));
             chart.curve("b", ends.clone());
             chart.dots("b", ends);
             chart.name("b", "validation");
@@ -57,6 +59,63 @@ impl LossPlot<'_> {
     /// Shows the plot in an evcxr notebook.
     pub fn evcxr_display(&self) {
         self.figure().evcxr_display();
+    }
+}
+
+/// How losses are laid out: from 0 on, or by powers of ten.
+pub(crate) struct LossAxis {
+    pub(crate) range: Range<f64>,
+    /// The least loss above 0, where the axis has powers of ten.
+    least: Option<f64>,
+}
+
+impl LossAxis {
+    /// How many times the middle of a curve the highest loss may be: beyond, that curve would lie on the axis.
+    const FLAT: f64 = 8.0;
+
+    /// For these curves.
+    pub(crate) fn of(curves: &[&[f64]]) -> LossAxis {
+        let all = curves.iter().copied().flatten().copied();
+        let positive = |curve: &[f64]| {
+            let mut losses = curve.to_vec();
+            losses.retain(|loss| loss.is_finite() && *loss > 0.0);
+            losses.sort_by(f64::total_cmp);
+            losses
+        };
+        let curves: Vec<Vec<f64>> = curves.iter().map(|curve| positive(curve)).collect();
+        let fold = |values: &mut dyn Iterator<Item = &f64>, pick: fn(f64, f64) -> f64| {
+            values.copied().reduce(pick)
+        };
+        let least = fold(&mut curves.iter().filter_map(|curve| curve.first()), f64::min);
+        let highest = fold(&mut curves.iter().filter_map(|curve| curve.last()), f64::max);
+        let middle =
+            fold(&mut curves.iter().filter_map(|curve| curve.get(curve.len() / 2)), f64::min);
+        match (least, middle, highest) {
+            (Some(least), Some(middle), Some(highest)) if highest > Self::FLAT * middle => {
+                let range = range_of([least, highest].into_iter().map(f64::log10));
+                LossAxis { range, least: Some(least) }
+            }
+            _ => LossAxis { range: 0.0..range_of(all.chain([0.0])).end, least: None },
+        }
+    }
+
+    pub(crate) fn title(&self) -> &'static str {
+        if self.least.is_some() { "Loss (log)" } else { "Loss" }
+    }
+
+    /// Gives a chart over this range its powers of ten, if it is to have them.
+    pub(crate) fn on(&self, chart: Chart) -> Chart {
+        if self.least.is_some() { chart.log_y() } else { chart }
+    }
+
+    /// Where losses lie: what is no number stays so, and what has no logarithm lies at the bottom.
+    pub(crate) fn places<'a>(&self, losses: &'a [f64]) -> impl Iterator<Item = f64> + Clone + 'a {
+        let least = self.least;
+        losses.iter().map(move |&loss| match least {
+            Some(least) if loss < least => least.log10(),
+            Some(_) => loss.log10(),
+            None => loss,
+        })
     }
 }
 
@@ -89,6 +148,20 @@ mod tests {
         let dots: Vec<_> = svg.split("<circle class=\"b\" cx=\"").skip(1).collect();
         assert_eq!(dots.len(), 2, "{svg}");
         assert!(dots[0].starts_with("238.0\"") && dots[1].starts_with("606.0\""), "{dots:?}");
+    }
+
+    #[test]
+    fn losses_that_fall_far_lie_by_powers_of_ten() {
+        let axis = LossAxis::of(&[&[2.3, 1.9, 1.2, 0.9]]);
+        assert_eq!((axis.range.start, axis.least), (0.0, None));
+        let losses = [1000.0, 1.0, 0.1, 0.0, f64::NAN];
+        let axis = LossAxis::of(&[&losses, &[900.0; 9]]);
+        assert_eq!(axis.least, Some(0.1));
+        let places: Vec<_> = axis.places(&losses).collect();
+        assert_eq!(places[..4], [3.0, 0.0, -1.0, -1.0]);
+        assert!(places[4].is_nan() && axis.range.contains(&3.0) && axis.range.contains(&-1.0));
+        let svg = LossPlot { smoothed: &losses, ..Default::default() }.figure().svg();
+        assert!(svg.contains("Loss (log)") && svg.contains(">100<"), "{svg}");
     }
 
     #[test]

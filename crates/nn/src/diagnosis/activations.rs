@@ -1,6 +1,8 @@
 //! What activations tell.
 
-use super::{ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, mean, short, smaller_steps};
+use super::{
+    ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, mean, short_number, smaller_steps,
+};
 use crate::callbacks::LayerStats;
 
 /// A layer with more near zero is dead. The layers of runs that learn well stay below .9.
@@ -100,8 +102,8 @@ pub(super) fn collapse(evidence: &Evidence<'_>) -> Option<Finding> {
         layer.path,
         layer.layer,
         fall.batch,
-        short(fall.peak),
-        short(fall.lowest)
+        short_number(fall.peak),
+        short_number(fall.lowest)
     );
     if regrown > 0 {
         let times = if regrown == 1 { "once".to_string() } else { format!("{regrown} times") };
@@ -137,8 +139,8 @@ pub(super) fn exploding(evidence: &Evidence<'_>) -> Option<Finding> {
         "Layer {}, {}: activations explode, to a mean of {} and a standard deviation of {} in batch {batch}",
         layer.path,
         layer.layer,
-        short(layer.mean[batch]),
-        short(layer.std[batch])
+        short_number(layer.mean[batch]),
+        short_number(layer.std[batch])
     );
     text += &others(exploding.iter().map(|(layer, _)| *layer), layer, "too");
     Some(Finding {

@@ -1,6 +1,11 @@
 //! What losses tell.
 
-use super::{ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, mean, short, smaller_steps};
+use super::{
+    ENOUGH_BATCHES, Evidence, Finding, FindingKind, Severity, mean, short_number, smaller_steps,
+};
+
+/// A learning rate below which nothing is learnt, and nothing spoilt.
+const VERY_LOW: f64 = 1e-5;
 
 /// A loss that rises in the first tenth of the run, and in ten batches at least, by a quarter of what
 /// it was.
@@ -16,8 +21,14 @@ pub(super) fn rate_too_high(evidence: &Evidence<'_>) -> Option<Finding> {
         return None;
     }
     let batch = 1 + place;
-    let rate =
-        evidence.lrs.get(batch).map_or(String::new(), |&lr| format!(" at a rate of {}", short(lr)));
+    // Small batches differ by themselves.
+    if evidence.lrs.get(batch).is_some_and(|&lr| lr < VERY_LOW) {
+        return None;
+    }
+    let rate = evidence
+        .lrs
+        .get(batch)
+        .map_or(String::new(), |&lr| format!(" at a rate of {}", short_number(lr)));
     Some(Finding {
         severity: Severity::Warning,
         kind: FindingKind::RateTooHigh,
@@ -25,8 +36,8 @@ pub(super) fn rate_too_high(evidence: &Evidence<'_>) -> Option<Finding> {
         batch: Some(batch),
         text: format!(
             "The rate is too high for the start: the loss rises from {} to {} in batch {batch}{rate}",
-            short(first),
-            short(highest)
+            short_number(first),
+            short_number(highest)
         ),
         advice: smaller_steps(evidence),
     })
@@ -58,14 +69,14 @@ pub(super) fn never_moved(evidence: &Evidence<'_>, was_broken: bool) -> Option<F
     let what = match began_there {
         false => format!(
             "{}, no lower than ln {} = {guess:.2}, as if all classes were equally likely",
-            short(end),
+            short_number(end),
             evidence.classes
         ),
-        true => format!("{}, where it began", short(end)),
+        true => format!("{}, where it began", short_number(end)),
     };
     let lr = evidence.lrs.iter().copied().fold(0.0, f64::max);
-    let advice = if lr > 0.0 && lr < 1e-5 {
-        format!("a rate of {} is very low: see what lr_find suggests", short(lr))
+    let advice = if lr > 0.0 && lr < VERY_LOW {
+        format!("a rate of {} is very low: see what lr_find suggests", short_number(lr))
     } else if was_broken {
         smaller_steps(evidence)
     } else if falls {
@@ -107,16 +118,16 @@ pub(super) fn overfitting(evidence: &Evidence<'_>) -> Option<Finding> {
         format!(
             "Overfitting since epoch {best}, batch {batch}: since then the validation loss has risen from \
              {} to {}, while the training loss fell to {}",
-            short(best_valid),
-            short(valid),
-            short(train)
+            short_number(best_valid),
+            short_number(valid),
+            short_number(train)
         )
     } else if stays {
         format!(
             "Overfitting since epoch {gap}, batch {batch}: the validation loss stays far above the training \
              loss, at the end {} to {}",
-            short(valid),
-            short(train)
+            short_number(valid),
+            short_number(train)
         )
     } else {
         return None;

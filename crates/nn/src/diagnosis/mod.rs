@@ -49,6 +49,14 @@ pub enum FindingKind {
     EqualImages,
 }
 
+impl FindingKind {
+    /// Whether what looks like it in the middle of a run may still be made good: low rates at the start learn
+    /// little, and high ones in the middle let the validation loss rise for a while.
+    pub(crate) fn needs_the_whole_run(self) -> bool {
+        matches!(self, FindingKind::NeverMoved | FindingKind::Overfitting)
+    }
+}
+
 /// Something that goes wrong, and what to try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -182,8 +190,11 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 /// What to try against steps that are too large, of what is not there already.
 fn smaller_steps(evidence: &Evidence<'_>) -> String {
     let highest = evidence.lrs.iter().copied().fold(0.0, f64::max);
-    let rate =
-        if highest > 0.0 { format!(" ({} at its highest)", short(highest)) } else { String::new() };
+    let rate = if highest > 0.0 {
+        format!(" ({} at its highest)", short_number(highest))
+    } else {
+        String::new()
+    };
     let warmed_up = evidence.lrs.first().is_some_and(|first| 2.0 * first < highest);
     let mut ways = vec![format!("lower the rate{rate}")];
     if !warmed_up {
@@ -195,8 +206,13 @@ fn smaller_steps(evidence: &Evidence<'_>) -> String {
     ways.join(", or ")
 }
 
-/// Three digits, as a person would write them: `0.06`, `2.3`, `104`, `1.04e32`.
-fn short(x: f64) -> String {
+/// A number in three digits, as a person would write it.
+///
+/// ```
+/// let texts = [0.06, 2.345, 104.4, 1.04e32].map(topedge_nn::short_number);
+/// assert_eq!(texts, ["0.06", "2.35", "104", "1.04e32"]);
+/// ```
+pub fn short_number(x: f64) -> String {
     if !x.is_finite() || x == 0.0 {
         return x.to_string();
     }

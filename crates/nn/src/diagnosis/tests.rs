@@ -117,6 +117,11 @@ fn a_rate_too_high_for_the_start() {
     assert_eq!(kinds(&found), [FindingKind::RateTooHigh]);
     assert_eq!(found[0].batch, Some(5));
     assert!(found[0].text.contains("from 2.4 to 4 ") && found[0].text.contains("0.06"));
+    // Steps of no size did not do it.
+    assert_eq!(
+        diagnose(&Evidence { losses: &losses, lrs: &[1e-21; 200], ..Default::default() }),
+        []
+    );
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn a_gap_that_stays_is_overfitting() {
 
 #[test]
 fn numbers_are_written_as_people_write_them() {
-    let texts = [0.06, 2.0, 2.345, 104.4, 12345.0, 1.04e32, 1e-9, f64::INFINITY].map(short);
+    let texts = [0.06, 2.0, 2.345, 104.4, 12345.0, 1.04e32, 1e-9, f64::INFINITY].map(short_number);
     assert_eq!(texts, ["0.06", "2", "2.35", "104", "12345", "1.04e32", "1e-9", "inf"]);
 }
 

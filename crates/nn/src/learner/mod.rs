@@ -13,6 +13,7 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::any::Any;
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +38,7 @@ use events::{
 };
 use panics::caught;
 use resume::Saving;
+use watch::Watch;
 
 pub use check::MAX_LR;
 pub use checkpoint::Checkpoint;
@@ -73,6 +75,7 @@ pub struct Learner {
     pub state: State,
     callbacks: Vec<Box<dyn Callback>>,
     saving: Saving,
+    watch: Watch,
 }
 
 /// Building.
@@ -116,6 +119,7 @@ impl Learner {
                 Box::new(Recorder::default()),
             ],
             saving: Saving::default(),
+            watch: Watch::default(),
         }
     }
 
@@ -183,6 +187,7 @@ impl Learner {
         state.epochs = epochs;
         state.steps = epochs.saturating_mul(state.data.train.batches());
         (state.epoch, state.step) = (0, 0);
+        self.begin_watch();
         // What is forced on this thread holds for the one that takes the fit over, too.
         let (isa, winograd) = (Isa::current(), Winograd::current());
         // The thread pool is entered once: all parallel loops start inside of it.
@@ -205,6 +210,7 @@ impl Learner {
         for epoch in self.state.epoch..self.state.epochs {
             self.state.epoch = epoch;
             self.within(&EPOCH, Self::one_epoch)?;
+            self.tell_findings()?;
             self.save_if_due(Pass::None)?;
         }
         Ok(())

@@ -229,7 +229,7 @@ impl Learner {
 
     /// Puts everything back.
     fn restore(&mut self, contents: Contents) -> Result<()> {
-        let Learner { state, callbacks, saving } = self;
+        let Learner { state, callbacks, saving, .. } = self;
         let Contents { metrics, callbacks: saved, .. } = &contents;
         if metrics.len() != state.metrics.len() || saved.len() != callbacks.len() {
             let expected = "a saved state for each metric and callback";

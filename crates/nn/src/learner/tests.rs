@@ -10,6 +10,7 @@ use topedge_data::{DataLoaders, Dataset, LoadersConfig, Splits};
 
 use super::*;
 use crate::callbacks::{CsvLogger, Progress, ProgressUpdate};
+use crate::diagnosis::FindingKind;
 use crate::layers::{Dropout, Flatten, Linear, LinearConfig, Sequential};
 use crate::losses::CrossEntropy;
 use crate::metrics::{Accuracy, ErrorRate};
@@ -18,9 +19,18 @@ use crate::{ItemMut, Net, NetConfig, one_cycle, state_dict, walk_mut};
 
 /// `train` and `valid` images of 2x2 pixels in two classes: dark and light.
 fn loaders(train: usize, valid: usize, batch_size: usize) -> DataLoaders {
+    loaders_with([train, valid], batch_size, |i| i % 2)
+}
+
+/// The same with labels of one's own.
+fn loaders_with(
+    [train, valid]: [usize; 2],
+    batch_size: usize,
+    label: fn(usize) -> usize,
+) -> DataLoaders {
     let set = |n: usize| {
         let pixels = (0..n).flat_map(|i| [0, 1, 2, 3].map(|p| (i % 2 * 200 + 5 * p) as u8));
-        let labels = (0..n).map(|i| (i % 2) as u32);
+        let labels = (0..n).map(|i| label(i) as u32);
         let vocab = vec!["dark".to_string(), "light".to_string()];
         Dataset::new(pixels.collect(), [1, 2, 2], labels.collect(), vocab).unwrap()
     };
@@ -489,5 +499,26 @@ fn a_fit_does_not_go_on_from_where_no_fit_gets_to() {
     for change in changes {
         let error = resumed(change).unwrap_err().to_string();
         assert!(error.contains("checkpoint: expected a place in the fit, found epoch "), "{error}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_is_told_once_and_not_at_the_very_end() {
+    let told = Arc::new(Mutex::new(vec![]));
+    let log = Arc::clone(&told);
+    // Labels that have nothing to do with the images: large steps can only make it worse.
+    let data = loaders_with([200, 20], 4, |i| i / 2 % 2);
+    let mut learner = learner(data).optimizer(Sgd::default()).on_finding(move |finding| {
+        log.lock().unwrap().push(finding.kind);
+        Ok(())
+    });
+    learner.fit(1, 100.0).unwrap();
+    assert!(learner.diagnose().iter().any(|finding| finding.kind == FindingKind::RateTooHigh));
+    assert_eq!(*told.lock().unwrap(), []);
+    for fits in 1..=2 {
+        // Each from the start.
+        learner.state.model = Box::new(net(0.0));
+        learner.fit(3, 100.0).unwrap();
+        assert_eq!(*told.lock().unwrap(), vec![FindingKind::RateTooHigh; fits]);
     }
 }

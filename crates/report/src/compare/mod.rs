@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::chart::{Chart, range_of};
 use crate::figure::{Figure, Panel};
 use crate::layer_stats::{LayerStatsPlot, color_dims};
+use crate::loss::LossAxis;
 use crate::page::{Epoch, Finding};
 
 /// A training run that is laid over another.
@@ -122,16 +123,16 @@ impl<'a> Comparison<'a> {
     /// The losses of the batches, faintly, and the smoothed ones on top of them.
     pub fn loss_figure(&self) -> Figure {
         let runs = self.runs();
-        let each = runs.iter().flat_map(|run| run.losses());
-        let high =
-            range_of(runs.iter().flat_map(|run| run.smoothed).copied().chain(each).chain([0.0]))
-                .end;
-        let mut chart = self.chart("Loss", [620.0, 340.0], 0.0..high);
+        let [a, b] = runs.map(Run::losses);
+        let axis = LossAxis::of(&[&a, &b, self.a.smoothed, self.b.smoothed]);
+        let places = |losses: &[f64]| axis.places(losses).collect::<Vec<_>>();
+        let chart = self.chart(axis.title(), [620.0, 340.0], axis.range.clone());
+        let mut chart = axis.on(chart);
         for (i, (run, (_, pale))) in runs.into_iter().zip(CLASSES).enumerate() {
-            chart.curve(pale, self.over_batches(i, &run.losses()));
+            chart.curve(pale, self.over_batches(i, &places(&run.losses())));
         }
         for (i, (run, (class, _))) in runs.into_iter().zip(CLASSES).enumerate() {
-            chart.curve(class, self.over_batches(i, run.smoothed));
+            chart.curve(class, self.over_batches(i, &places(run.smoothed)));
             chart.name(class, ["A, smoothed", "B, smoothed"][i]);
         }
         Figure::new(vec![chart.panel()])

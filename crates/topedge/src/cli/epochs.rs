@@ -107,7 +107,8 @@ fn line(text: &str) -> Result<(), Error> {
     output::line(text).map_err(standard_output)
 }
 
-fn standard_output(error: io::Error) -> Error {
+/// For `map_err` on writing there.
+pub(super) fn standard_output(error: io::Error) -> Error {
     Error::Io { action: "write to", path: PathBuf::from("standard output"), error }
 }
 

@@ -1,4 +1,6 @@
-//! What looks wrong, in the terminal: before training and after it.
+//! What looks wrong, in the terminal: before training, after each epoch, and at the end.
+
+use std::io;
 
 use serde::Serialize;
 use topedge::nn::{Finding, Severity};
@@ -26,10 +28,25 @@ pub(crate) fn warn(findings: &[Finding], json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says what has gone wrong so far, below the row of an epoch; or to a program.
+pub(crate) fn so_far(finding: &Finding, json: bool) -> io::Result<()> {
+    if json {
+        return output::line(output::json(&FindingEvent { event: "finding", finding })?);
+    }
+    output::line(format_args!("       {}  {}", severity(finding), finding.text))
+}
+
 /// A line of JSON for each.
 pub(crate) fn events(findings: &[Finding]) -> Result<Vec<String>, Failure> {
     let event = |finding| output::json(&FindingEvent { event: "finding", finding });
     findings.iter().map(|finding| Ok(event(finding)?)).collect()
+}
+
+fn severity(finding: &Finding) -> &'static str {
+    match finding.severity {
+        Severity::Failure => "failure",
+        Severity::Warning => "warning",
+    }
 }
 
 /// All of them for a person, one below the other; nothing of none. An advice that several in a row share
@@ -37,11 +54,7 @@ pub(crate) fn events(findings: &[Finding]) -> Result<Vec<String>, Failure> {
 pub(crate) fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for (i, finding) in findings.iter().enumerate() {
-        let severity = match finding.severity {
-            Severity::Failure => "failure",
-            Severity::Warning => "warning",
-        };
-        text += &format!("  {severity}  {}\n", finding.text);
+        text += &format!("  {}  {}\n", severity(finding), finding.text);
         let next = findings.get(i + 1);
         if next.is_none_or(|next| next.advice != finding.advice) {
             text += &format!("           what to try: {}\n", finding.advice);

@@ -1,7 +1,7 @@
 //! `topedge lr-find`: which learning rate?
 
 use serde::Serialize;
-use topedge::nn::{LrFind, LrFound, Suggestion};
+use topedge::nn::{LrFind, LrFound, Suggestion, short_number};
 use topedge::prelude::*;
 
 use super::failure::Failure;
@@ -121,26 +121,32 @@ fn print(args: &Args, batch_size: usize, found: &LrFound) -> Result<(), Failure>
     ))?;
 
     let suggestions = [
-        ("valley", found.valley),
-        ("steep", found.steep),
-        ("minimum", found.minimum),
-        ("slide", found.slide),
+        ("valley", 'v', found.valley),
+        ("steep", 's', found.steep),
+        ("minimum", 'm', found.minimum),
+        ("slide", 'l', found.slide),
     ];
-    // Below the curve, the first letter of each suggestion at its rate.
+    // Below the curve, the letter of each suggestion at its rate.
     let mut marks = vec![' '; COLUMNS];
-    for (name, suggestion) in suggestions {
+    for (_, letter, suggestion) in suggestions {
         if let Some(Suggestion { lr, .. }) = suggestion
             && (first..=last).contains(&lr)
         {
             let part = (lr / first).ln() / (last / first).ln();
-            marks[(part * (COLUMNS - 1) as f64).round() as usize] = name.as_bytes()[0].into();
+            marks[(part * (COLUMNS - 1) as f64).round() as usize] = letter;
         }
     }
     output::line(format_args!("{:11}{}", "", marks.iter().collect::<String>().trim_end()))?;
-    output::line(format_args!("{:11}{first:<10.2e}{last:>width$.2e}\n", "", width = COLUMNS - 10))?;
-    for (name, suggestion) in suggestions {
-        let rate = suggestion.map_or("none".to_string(), |found| format!("{:.2e}", found.lr));
-        output::line(format_args!("{name:<9}{rate}"))?;
+    let (first, last) = (short_number(first), short_number(last));
+    output::line(format_args!(
+        "{:11}{first}{:^width$}{last}\n",
+        "",
+        "learning rate",
+        width = COLUMNS.saturating_sub(first.len() + last.len())
+    ))?;
+    for (name, letter, suggestion) in suggestions {
+        let rate = suggestion.map_or("none".to_string(), |found| short_number(found.lr));
+        output::line(format_args!("{letter}  {name:<9}{rate}"))?;
     }
     Ok(())
 }

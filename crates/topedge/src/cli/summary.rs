@@ -78,6 +78,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         })?)?);
     }
     let [channels, height, width] = image_shape;
-    output::line(format_args!("{net}: {classes} classes of {channels}x{height}x{width} images\n"))?;
+    // The book's broken network puts out no scores of classes.
+    let scores = summary.layers.last().is_some_and(|layer| *layer.output_shape == [classes]);
+    let of = if scores { format!("{classes} classes of ") } else { String::new() };
+    output::line(format_args!("{net}: {of}{channels}x{height}x{width} images\n"))?;
     Ok(output::line(summary)?)
 }

@@ -8,7 +8,7 @@ use topedge::nn::callbacks::CsvLogger;
 use topedge::nn::{Checkpoint, Checkpoints, Error, Every, Learner};
 
 use super::choice::{Choice, Prepared, Trained};
-use super::epochs::Epochs;
+use super::epochs::{Epochs, standard_output};
 use super::failure::Failure;
 use super::results::{self, Results};
 use super::run_folder::{CHECKPOINT, RunFolder};
@@ -38,8 +38,8 @@ The same command gives the same weights, bit for bit, with any number of threads
 in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, and says how to go on; a
 second one ends it at once.
 
-What is odd about a run is said before it, as a warning on standard error; and what looks wrong in it
-afterwards, below the accuracy and in report.html: layers that die, activations that collapse or explode,
+What is odd about a run is said before it, as a warning on standard error; what goes wrong in it, after the
+epoch in which it shows; and all that looks wrong at the end, below the accuracy and in report.html: layers that die, activations that collapse or explode,
 a rate too high for the start, a loss no better than a guess, overfitting; each with the layer, the batch, and
 what to try.",
     after_help = "\
@@ -57,8 +57,8 @@ What DIR holds, either of:
 All images must have one size, and the convolutional networks take at most 32x32 pixels; --size 28 makes
 them so. simple-net takes any size.
 
-With --json, an object for each epoch, one for each finding (before training its batch is null), and one
-at the end:
+With --json, an object for each epoch, one for each finding (before training its batch is null; then when it
+first shows, and once more at the end), and one at the end:
   {\"event\":\"epoch\",\"epoch\":0,\"train_loss\":...,\"valid_loss\":...,\"accuracy\":...,\"seconds\":...,\"train_seconds\":...}
   {\"event\":\"finding\",\"severity\":\"failure\",\"kind\":\"dead_layer\",\"layer\":\"1.0\",\"batch\":...,\"text\":\"...\",\"advice\":\"...\"}
   {\"event\":\"done\",\"accuracy\":...,\"images_per_second\":...,\"weights_sha256\":\"...\",\"model\":\"PATH\",\"history\":\"PATH\"}"
@@ -121,7 +121,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let settings = String::from_utf8_lossy(&trained.settings.to_json()?).into_owned();
     let mut metadata: BTreeMap<_, _> = [(SETTINGS.to_string(), settings)].into();
     metadata.extend(every.map(|every| (EVERY.to_string(), every.to_string())));
+    let json = args.json;
     let mut learner = learner
+        .on_finding(move |finding| Ok(findings::so_far(finding, json).map_err(standard_output)?))
         .callback(CsvLogger::new(folder.history()))
         .callback(Epochs::new(args.json, trained.settings.batch_size))
         .checkpoints(Checkpoints { path: folder.checkpoint(), every, stop, metadata });
