@@ -107,7 +107,7 @@ impl Geometry {
         let single = [self.batch, self.in_channels, self.out_channels, self.groups, self.smaller];
         let most = most_work(&[pairs.as_flattened(), &single].concat());
         let [batch, inputs, outputs] =
-            [(self.batch, 70), (self.in_channels, 20), (self.out_channels, 40)]
+            [(self.batch, 70), (self.in_channels, 80), (self.out_channels, 80)]
                 .map(|(n, end)| small(n, end));
         let mut sizes = [batch, inputs, outputs];
         let mut convolution = Convolution::new(batch, [inputs, outputs], self).ok()?;

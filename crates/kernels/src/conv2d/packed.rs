@@ -124,7 +124,9 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
             let channels = (conv.channels - channel).min(depth - k);
             let offset = conv.taps.get(tap).weight + channel * channel_stride + i0 * row_stride;
             for i in 0..V::MR {
-                let from = conv.weight.wrapping_add(offset + i * row_stride);
+                // Along an axis of one row the stride does not matter and may be huge.
+                let from =
+                    conv.weight.wrapping_add(offset.wrapping_add(i.wrapping_mul(row_stride)));
                 for j in 0..channels {
                     // SAFETY: rows, channels and taps are the weight's; `to` is the caller's duty.
                     unsafe {
