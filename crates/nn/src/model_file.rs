@@ -6,13 +6,15 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use topedge_data::write_whole;
 
 use crate::error::{Error, Result};
-use crate::state_dict::{StateDict, StateTensor, StateValues};
+use crate::state_dict::{StateDict, StateTensor, StateValues, hex};
 
 /// The state of a network and what belongs to it, as a safetensors file holds them: PyTorch
-/// reads the state by `load_state_dict(safetensors.torch.load_file(path))`.
+/// reads the state by `load_state_dict(safetensors.torch.load_file(path))`. A file holds a hash of its contents,
+/// too, which is compared when it is read.
 ///
 /// ```
 /// use rand::SeedableRng;
@@ -36,6 +38,10 @@ pub struct ModelFile {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// The key of the metadata that holds the hash of everything else: a file that is damaged is not taken for
+/// another network.
+const SHA256: &str = "topedge.sha256";
+
 /// A tensor in the file's header.
 #[derive(Serialize)]
 struct TensorInfo<'a> {
@@ -54,7 +60,9 @@ impl ModelFile {
         // Not by the crate that reads it: there the metadata is a `HashMap`, so that equal
         // ones would make different files.
         let mut header = BTreeMap::new();
-        header.insert("__metadata__", json(&self.metadata)?);
+        let mut metadata = self.metadata.clone();
+        metadata.insert(SHA256.to_string(), self.sha256());
+        header.insert("__metadata__", json(&metadata)?);
         let mut data = vec![];
         for (name, tensor) in self.by_alignment() {
             let start = data.len();
@@ -120,10 +128,37 @@ impl ModelFile {
             let shape = view.shape().to_vec();
             Ok((name.to_string(), StateTensor { shape, values }))
         });
-        Ok(ModelFile {
+        let mut file = ModelFile {
             state: state.collect::<Result<_>>()?,
             metadata: header.metadata().iter().flatten().map(owned).collect(),
-        })
+        };
+        // Files of other programs have none.
+        if let Some(recorded) = file.metadata.remove(SHA256) {
+            let found = file.sha256();
+            if found != recorded {
+                let expected = "contents of the sha256 that the file was written with";
+                let found = format!(
+                    "others: it is damaged, or was changed by a program that kept its `{SHA256}`"
+                );
+                return Err(Error::unexpected(place, expected, found));
+            }
+        }
+        Ok(file)
+    }
+
+    /// The hash of metadata, and of name, shape and values of each tensor.
+    fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        for (key, value) in self.metadata.iter().filter(|(key, _)| *key != SHA256) {
+            add(key.as_bytes());
+            add(value.as_bytes());
+        }
+        add(self.state.sha256().as_bytes());
+        hex(hash)
     }
 
     /// Writes the file, whole or not at all.
@@ -210,6 +245,27 @@ mod tests {
             assert!(ModelFile::from_bytes(&bytes[..length]).is_err(), "{length}");
         }
         assert!(ModelFile::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+    }
+
+    #[test]
+    fn every_other_bit_of_the_values_and_other_metadata_are_refused() {
+        let bytes = model_file().to_bytes().unwrap();
+        let data = 4 * 6 + 8;
+        for bit in 8 * (bytes.len() - data)..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let error = ModelFile::from_bytes(&damaged).unwrap_err().to_string();
+            assert!(error.contains("sha256"), "{bit}: {error}");
+        }
+        let text = "quoted";
+        let place = bytes.windows(text.len()).position(|w| w == text.as_bytes()).unwrap();
+        let mut damaged = bytes.clone();
+        damaged[place] = b'Q';
+        assert!(ModelFile::from_bytes(&damaged).is_err());
+        // Without the hash, as other programs write them, it is read.
+        let key = bytes.windows(SHA256.len()).position(|w| w == SHA256.as_bytes()).unwrap();
+        damaged[key] = b'T';
+        assert_eq!(ModelFile::from_bytes(&damaged).unwrap().metadata["b"], "\"Quoted\"\n");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The state of a network: its parameters and buffers by name.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use topedge_autograd::Tensor;
 
 use crate::error::{Error, Result};
@@ -51,6 +52,26 @@ impl StateTensor {
 }
 
 impl StateDict {
+    /// The hash of all entries, by name: name, shape and little-endian values of each. Equal weights have equal
+    /// hashes, and others do not.
+    pub fn sha256(&self) -> String {
+        let mut entries: Vec<_> = self.iter().collect();
+        entries.sort_by_key(|(name, _)| *name);
+        let mut hash = Sha256::new();
+        for (name, tensor) in entries {
+            hash.update(format!("{name} {:?}\n", tensor.shape));
+            match &tensor.values {
+                StateValues::F32(values) => {
+                    values.iter().for_each(|v| hash.update(v.to_le_bytes()))
+                }
+                StateValues::I64(values) => {
+                    values.iter().for_each(|v| hash.update(v.to_le_bytes()))
+                }
+            }
+        }
+        hex(hash)
+    }
+
     /// The entry called `name`.
     pub fn get(&self, name: &str) -> Option<&StateTensor> {
         let found = self.entries.iter().find(|(known, _)| known == name);
@@ -176,6 +197,11 @@ fn laid_out(values: Vec<f32>, model: &Tensor) -> Result<Tensor> {
     let mut back = axes.clone();
     axes.iter().enumerate().for_each(|(place, &axis)| back[axis] = place);
     Ok(tensor.permute(&axes)?.contiguous().permute(&back)?)
+}
+
+/// A hash in hexadecimal digits.
+pub(crate) fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ const PNG: Format =
 const JPEG: Format =
     Format { name: "JPEG", read: read_image, checked: false, memory: |len| 16 * 512 * len };
 const MODEL: Format =
-    Format { name: "model", read: read_model, checked: false, memory: |len| 40 * len };
+    Format { name: "model", read: read_model, checked: true, memory: |len| 40 * len };
 
 impl Format {
     /// Reads `bytes`, which are damaged where `damage` says.

@@ -6,9 +6,8 @@ use std::path::Path;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use topedge::nn::callbacks::ActivationStats;
-use topedge::nn::{Finding, StateDict, StateValues, state_dict};
+use topedge::nn::{Finding, state_dict};
 use topedge::prelude::*;
 
 use super::choice::Trained;
@@ -58,7 +57,7 @@ impl Results {
         Ok(Results {
             accuracy: recorder.rows.last().and_then(|row| row.metric("accuracy")).unwrap_or(0.0),
             images_per_second: (recorder.losses.len() * settings.batch_size) as f64 / train_seconds,
-            weights_sha256: weights_sha256(&state_dict(model)),
+            weights_sha256: state_dict(model).sha256(),
             findings: learner.diagnose(),
             sample_label: sample_label.clone(),
             files: [
@@ -135,21 +134,6 @@ pub(crate) fn of_failed(
         ("histograms.csv", histograms::to_csv(stats)),
         ("report.html", report.into_bytes()),
     ])
-}
-
-/// The hash of all parameters and buffers, by name: name, shape and little-endian values of each.
-pub(crate) fn weights_sha256(state: &StateDict) -> String {
-    let mut entries: Vec<_> = state.iter().collect();
-    entries.sort_by_key(|(name, _)| *name);
-    let mut hash = Sha256::new();
-    for (name, tensor) in entries {
-        hash.update(format!("{name} {:?}\n", tensor.shape));
-        match &tensor.values {
-            StateValues::F32(values) => values.iter().for_each(|v| hash.update(v.to_le_bytes())),
-            StateValues::I64(values) => values.iter().for_each(|v| hash.update(v.to_le_bytes())),
-        }
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An image of pixels `[channels, height, width]` as a PNG file.

@@ -79,6 +79,7 @@ impl RunFolder {
             }
             folder.path = path.to_owned();
             folder.sync_made()?;
+            folder.clean()?;
             refuse_folder(&folder.history())?;
             let aside = folder.aside();
             if aside.is_file() {
@@ -117,10 +118,16 @@ impl RunFolder {
         folder.lock(path)?;
         folder.path = path.to_owned();
         folder.earlier_history = Some(folder.aside()).filter(|aside| aside.is_file());
-        for file in [folder.checkpoint(), folder.history()] {
+        folder.clean()?;
+        Ok(folder)
+    }
+
+    /// Removes what a run that was killed has left half-written.
+    fn clean(&self) -> Result<(), Failure> {
+        for file in [self.checkpoint(), self.history()] {
             remove_unfinished(&file).map_err(Failure::io("clean up beside", &file))?;
         }
-        let entries = fs::read_dir(path).map_err(Failure::io("read", path))?;
+        let entries = fs::read_dir(&self.path).map_err(Failure::io("read", &self.path))?;
         for entry in entries.filter_map(Result::ok) {
             // One that was killed while it moved its files.
             if entry.file_name().as_encoded_bytes().starts_with(STAGING.as_bytes()) {
@@ -128,7 +135,7 @@ impl RunFolder {
                 fs::remove_dir_all(&path).map_err(Failure::io("remove", &path))?;
             }
         }
-        Ok(folder)
+        Ok(())
     }
 
     fn nowhere() -> RunFolder {

@@ -8,7 +8,6 @@ use topedge::nn::{ModelFile, state_dict};
 use super::choice::Prepared;
 use super::epochs::Epochs;
 use super::failure::Failure;
-use super::results::weights_sha256;
 use super::run_folder::CHECKPOINT;
 use super::settings::Settings;
 use super::{output, train};
@@ -81,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     trained.settings.fit(&mut learner)?;
 
     let state = state_dict(&*learner.state.model);
-    let (own, expected_sha256) = (weights_sha256(&state), weights_sha256(&expected));
+    let (own, expected_sha256) = (state.sha256(), expected.sha256());
     let same = own == expected_sha256;
     if args.json {
         let (event, weights_sha256) = ("verified", &*own);

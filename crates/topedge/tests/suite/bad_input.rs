@@ -224,11 +224,14 @@ fn models() {
         refuse(&whole[..len], &["model", "expected", "found"]);
     }
     // The tensors of one architecture, said to be another.
-    let text = b"simple-cnn-bn";
-    let at = whole.windows(text.len()).position(|bytes| bytes == text).unwrap();
     let mut other = whole.clone();
-    other[at..at + text.len()].copy_from_slice(b"simple-cnn   ");
-    refuse(&other, &["model", "net"]);
+    let mut replace = |text: &[u8], by: &[u8]| {
+        let at = whole.windows(text.len()).position(|bytes| bytes == text).unwrap();
+        other[at..at + text.len()].copy_from_slice(by);
+        other.clone()
+    };
+    refuse(&replace(b"simple-cnn-bn", b"simple-cnn   "), &["model", "sha256", "damaged"]);
+    refuse(&replace(b"topedge.sha256", b"another.sha256"), &["model", "net"]);
     refuse(b"not a model at all", &["model", "safetensors"]);
 
     let model = "out/model.safetensors";

@@ -127,7 +127,8 @@ fn learning_rates_are_suggested() {
     assert!(valley > 1e-7 && valley < 10.0, "{valley}");
 
     let text = succeed(dir.path(), &find).join("\n");
-    for part in ["valley", "steep", "minimum", "slide", "1.00e-7", &format!("{valley:.2e}")] {
+    for part in ["valley", "steep", "minimum", "slide", "1e-7", &topedge::nn::short_number(valley)]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert_eq!(files(dir.path()), before, "it leaves nothing");

@@ -190,9 +190,11 @@ fn runs_are_verified() {
     let mut bytes = fs::read(&model).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&model, bytes).unwrap();
-    let words = ["out/model.safetensors: expected the same weights", "the first difference is in"];
+    let words = ["out/model.safetensors: expected contents of the sha256", "it is damaged"];
     refused(path, &["verify", "out"], 1, &words);
     fs::copy(path.join("other/model.safetensors"), &model).unwrap();
+    let words = ["out/model.safetensors: expected the same weights", "the first difference is in"];
+    refused(path, &["verify", "out"], 1, &words);
     let output = topedge(path, &["verify", "out", "--json"]).output().unwrap();
     assert_fails(&output, 1, &["the first difference is in 0."]);
     let stdout = String::from_utf8(output.stdout).unwrap();

@@ -17,11 +17,17 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium; `None` where its driver is not installed.
+    /// Starts Chromium; `None` where its driver is not installed, unless `TOPEDGE_BROWSER=required`.
     pub(crate) fn start() -> Option<Browser> {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut driver = command.spawn().ok()?;
+        let required = std::env::var_os("TOPEDGE_BROWSER").is_some_and(|value| value == "required");
+        let mut driver = match command.spawn() {
+            Err(error) if required => {
+                panic!("TOPEDGE_BROWSER is required, and chromedriver: {error}")
+            }
+            driver => driver.ok()?,
+        };
         // It says which port it has taken.
         let mut output = BufReader::new(driver.stdout.take().unwrap());
         let lines = output.by_ref().lines().map_while(Result::ok);
