@@ -98,15 +98,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         dir.file_name().map_or(dir.as_os_str(), |name| name).to_string_lossy().into_owned()
     });
     let page = args.out.as_deref().or(args.step.is_none().then_some(Path::new("chapter.html")));
-    if let Some(folder) =
-        page.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty())
+    if let Some(page) = page
+        && let Some(folder) = page.parent().filter(|folder| !folder.as_os_str().is_empty())
         && !folder.is_dir()
     {
-        return Err(Failure::flag(
-            "--out",
-            format!("{} is no folder", folder.display()),
-            "one that exists",
-        ));
+        let expected = format!("a file in a folder that exists, and {} is none", folder.display());
+        return Err(Failure::flag("--out", page.display(), expected));
     }
     let title =
         args.step.map_or("Convolutions, step by step", |step| STEPS[usize::from(step) - 1].title);

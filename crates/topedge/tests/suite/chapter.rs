@@ -194,7 +194,7 @@ fn the_whole_story_is_a_page() {
     }
     let single = succeed(dir.path(), &["chapter", "7", "--data", "data", "--out", "7.html"]);
     assert_eq!(single.last().unwrap(), "the step, with pictures: 7.html");
-    let words = ["--out", "no/such is no folder"];
+    let words = ["--out no/such/7.html", "and no/such is none"];
     refused(dir.path(), &["chapter", "7", "--out", "no/such/7.html"], 2, &words);
     assert!(fs::read_to_string(dir.path().join("7.html")).unwrap().contains("red"));
 
