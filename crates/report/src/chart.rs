@@ -210,16 +210,12 @@ fn powers(range: &Range<f64>) -> Vec<(f64, String)> {
     let all = exponents.flat_map(|power| between.iter().map(move |&times| (times, power)));
     let places = all.map(|(times, power)| (times.log10() + f64::from(power), times, power));
     let inside = places.filter(|(place, ..)| (range.start..=range.end).contains(place));
-    let label = |times: f64, power: i32| match power {
-        0.. => format!("{times}{}", "0".repeat(power as usize)),
-        _ => format!("0.{}{times}", "0".repeat(-power as usize - 1)),
+    let label = |times: f64, power: i32| {
+        let text = format!("{times}e{power}");
+        let plain = text.parse::<f64>().ok().filter(|_| (-3..=3).contains(&power));
+        plain.map_or(text, |value| value.to_string())
     };
-    inside
-        .map(|(place, times, power)| match power {
-            -3..=3 => (place, label(times, power)),
-            _ => (place, format!("{times}e{power}")),
-        })
-        .collect()
+    inside.map(|(place, times, power)| (place, label(times, power))).collect()
 }
 
 #[cfg(test)]

@@ -75,28 +75,23 @@ impl LossAxis {
 
     /// For these curves.
     pub(crate) fn of(curves: &[&[f64]]) -> LossAxis {
-        let all = curves.iter().copied().flatten().copied();
-        let positive = |curve: &[f64]| {
+        let (mut least, mut middle, mut highest) = (f64::INFINITY, f64::INFINITY, 0.0_f64);
+        for curve in curves {
             let mut losses = curve.to_vec();
             losses.retain(|loss| loss.is_finite() && *loss > 0.0);
             losses.sort_by(f64::total_cmp);
-            losses
-        };
-        let curves: Vec<Vec<f64>> = curves.iter().map(|curve| positive(curve)).collect();
-        let fold = |values: &mut dyn Iterator<Item = &f64>, pick: fn(f64, f64) -> f64| {
-            values.copied().reduce(pick)
-        };
-        let least = fold(&mut curves.iter().filter_map(|curve| curve.first()), f64::min);
-        let highest = fold(&mut curves.iter().filter_map(|curve| curve.last()), f64::max);
-        let middle =
-            fold(&mut curves.iter().filter_map(|curve| curve.get(curve.len() / 2)), f64::min);
-        match (least, middle, highest) {
-            (Some(least), Some(middle), Some(highest)) if highest > Self::FLAT * middle => {
-                let range = range_of([least, highest].into_iter().map(f64::log10));
-                LossAxis { range, least: Some(least) }
+            if let (Some(&first), Some(&last)) = (losses.first(), losses.last()) {
+                least = least.min(first);
+                middle = middle.min(losses[losses.len() / 2]);
+                highest = highest.max(last);
             }
-            _ => LossAxis { range: 0.0..range_of(all.chain([0.0])).end, least: None },
         }
+        if highest > Self::FLAT * middle {
+            let range = range_of([least, highest].into_iter().map(f64::log10));
+            return LossAxis { range, least: Some(least) };
+        }
+        let all = curves.iter().copied().flatten().copied();
+        LossAxis { range: 0.0..range_of(all.chain([0.0])).end, least: None }
     }
 
     pub(crate) fn title(&self) -> &'static str {

@@ -50,10 +50,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
         // Whole rows of the grid, but where that leaves too few jobs.
         job_tiles = job_tiles.max(conv.grid[1].min(tiles.div_ceil(JOBS)));
     }
-    scratch::with(scratch::product([panels, depth, mr]), |weight: &mut [T]| {
-        // SAFETY: the caller's duty, passed on.
-        unsafe { Weight(conv).pack_panels(isa, weight) };
-        let weight = &*weight;
+    let run_packed = |weight: &[T]| {
         parallel::for_each(tiles.div_ceil(job_tiles), operations, |job| {
             let first = job * job_tiles;
             let tiles = [first, tiles.min(first + job_tiles)];
@@ -61,7 +58,9 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
                 T::run(isa, Tiles { conv, weight, tiles, copies, rows });
             });
         });
-    });
+    };
+    // SAFETY: the caller's duty, passed on.
+    unsafe { Weight(conv).with_panels(isa, run_packed) };
 }
 
 /// Some tiles: places of the grid, by `NR` images each.

@@ -10,6 +10,7 @@ use crate::element::Element;
 use crate::gemm::blocked::{self, ColumnOffsets, MAX_NR, Output, PackA, PackB, TileSize};
 use crate::gemm::{Finish, Microkernel};
 use crate::parallel::{self, MOVED, SharedMut};
+use crate::scratch;
 
 /// Runs `conv` as one GEMM.
 ///
@@ -146,20 +147,24 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
 }
 
 impl<T: Element> Weight<'_, '_, T> {
-    /// Packs the whole weight: `[panels][taps][channels][MR]`, with zeros behind the last row.
+    /// Calls `run` with the whole weight packed: `[panels][taps][channels][MR]`, with zeros behind the last
+    /// row.
     ///
     /// # Safety
     ///
-    /// The weight must be valid for the sizes of its `conv`; `to` must hold all panels.
-    pub(super) unsafe fn pack_panels(&self, isa: Isa, to: &mut [T]) {
+    /// The weight must be valid for the sizes of its `conv`.
+    pub(super) unsafe fn with_panels(&self, isa: Isa, run: impl FnOnce(&[T])) {
         let Self(conv) = self;
         let [mr, _] = T::run(isa, TileSize);
-        let operations = to.len() * MOVED;
-        let to = SharedMut::new(to.as_mut_ptr());
-        parallel::for_each(conv.rows.div_ceil(mr), operations, |panel| {
-            // SAFETY: each job has a panel of its own.
-            let to = unsafe { to.get().add(panel * conv.depth() * mr) };
-            T::run(isa, PackPanel { conv, panel, to });
+        let panels = conv.rows.div_ceil(mr);
+        scratch::with(scratch::product([panels, conv.depth(), mr]), |weight: &mut [T]| {
+            let to = SharedMut::new(weight.as_mut_ptr());
+            parallel::for_each(panels, weight.len() * MOVED, |panel| {
+                // SAFETY: each job has a panel of its own.
+                let to = unsafe { to.get().add(panel * conv.depth() * mr) };
+                T::run(isa, PackPanel { conv, panel, to });
+            });
+            run(weight);
         });
     }
 }

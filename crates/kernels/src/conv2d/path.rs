@@ -65,9 +65,9 @@ const POINTWISE_APART: usize = 1024;
 /// 167 weights a place, 439 against 394, 256 by 512 on 28x28 places of 2 (84) 392 against 362, of 4 (42)
 /// 358 against 423.
 const POINTWISE_WEIGHTS: usize = 64;
-/// Up to as many weights a place the product is better transposed where the target has more channels than the
-/// source: of the operand that is packed once for all jobs, the other one's jobs read less. Then it pays from
-/// this distance on: 256 by 512 on every second place of 56x56 347 against 295 on the image itself and 297
+/// Up to as many weights a place, and where the target has more channels than the source, the transposed
+/// product is the faster one: its jobs cut the many channels, and share the few, which are packed once. Then it
+/// pays from this distance on: 256 by 512 on every second place of 56x56 347 against 295 on the image itself and 297
 /// not transposed. With more weights the transposing costs more: 1024 by 2048 on every second place of
 /// 14x14 347 against 455.
 const TRANSPOSED_APART: usize = 512;

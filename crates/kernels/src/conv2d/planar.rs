@@ -6,12 +6,12 @@
 //! all channels of the target; the general path packs it for each tap anew, which few channels of the
 //! target do not pay for.
 
-use super::channels_last::copy_band;
+use super::channels_last::{band_fits, copy_band};
 use super::packed::Weight;
 use super::taps::{Source, TapConv};
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
-use crate::gemm::blocked::{MAX_NR, TileSize};
+use crate::gemm::blocked::MAX_NR;
 use crate::gemm::{Microkernel, PackedA, Pair, Panel, Place, Tile};
 use crate::parallel;
 use crate::scratch;
@@ -20,8 +20,6 @@ use crate::scratch;
 const MAX_TAPS: usize = 49;
 /// Elements of a band to aim for: 256 KiB, a part of the second cache.
 const BAND: usize = 1 << 16;
-/// Elements of the band of a single row of the grid, at the most.
-const MOST: usize = 1 << 24;
 /// Jobs to aim for, so that no thread waits long for the last one.
 const JOBS: usize = 32;
 
@@ -57,12 +55,8 @@ impl Plan {
 
 /// Whether this path can run `conv`.
 pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
-    let seen = |axis: usize| (conv.grid[axis] - 1) * conv.step[axis] + conv.taps.span(axis).1;
-    conv.source.strides[3] == 1
-        && conv.step[1] == 1
-        && conv.taps.len() <= MAX_TAPS
-        && (0..2).all(|axis| seen(axis) <= 2 * conv.source.size[axis] + 16)
-        && parallel::operations([conv.taps.span(0).1, seen(1), conv.channels]) <= MOST
+    let in_rows = conv.source.strides[3] == 1 && conv.step[1] == 1;
+    in_rows && conv.taps.len() <= MAX_TAPS && band_fits(conv)
 }
 
 /// Runs `conv`, for which [`can_run`] holds.
@@ -73,15 +67,10 @@ pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
 /// places distinct and nobody else's.
 pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
     let plan = Plan::new(conv);
-    let [mr, _] = T::run(isa, TileSize);
-    let weight_len = scratch::product([conv.rows.next_multiple_of(mr), conv.depth()]);
     let height = plan.height(conv, plan.rows);
     let band_len = scratch::product([conv.channels, height, plan.pitch]);
     let operations = parallel::operations([conv.rows, conv.depth(), conv.positions(), conv.batch]);
-    scratch::with(weight_len, |weight: &mut [T]| {
-        // SAFETY: the caller's duty, passed on.
-        unsafe { Weight(conv).pack_panels(isa, weight) };
-        let weight = &*weight;
+    let run_packed = |weight: &[T]| {
         parallel::for_each(conv.batch * plan.bands, operations, |job| {
             let (image, row) = (job / plan.bands, job % plan.bands * plan.rows);
             let rows = plan.rows.min(conv.grid[0] - row);
@@ -91,7 +80,9 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
                 T::run(isa, Rows { conv, plan: &plan, weight, image, rows: [row, rows], band });
             });
         });
-    });
+    };
+    // SAFETY: the caller's duty, passed on.
+    unsafe { Weight(conv).with_panels(isa, run_packed) };
 }
 
 /// Copies what some rows of the grid see of an image: `[channels][height][pitch]`.

@@ -123,13 +123,13 @@ impl<'a> Comparison<'a> {
     /// The losses of the batches, faintly, and the smoothed ones on top of them.
     pub fn loss_figure(&self) -> Figure {
         let runs = self.runs();
-        let [a, b] = runs.map(Run::losses);
-        let axis = LossAxis::of(&[&a, &b, self.a.smoothed, self.b.smoothed]);
+        let losses = runs.map(Run::losses);
+        let axis = LossAxis::of(&[&losses[0], &losses[1], self.a.smoothed, self.b.smoothed]);
         let places = |losses: &[f64]| axis.places(losses).collect::<Vec<_>>();
         let chart = self.chart(axis.title(), [620.0, 340.0], axis.range.clone());
         let mut chart = axis.on(chart);
-        for (i, (run, (_, pale))) in runs.into_iter().zip(CLASSES).enumerate() {
-            chart.curve(pale, self.over_batches(i, &places(&run.losses())));
+        for (i, (losses, (_, pale))) in losses.iter().zip(CLASSES).enumerate() {
+            chart.curve(pale, self.over_batches(i, &places(losses)));
         }
         for (i, (run, (class, _))) in runs.into_iter().zip(CLASSES).enumerate() {
             chart.curve(class, self.over_batches(i, &places(run.smoothed)));

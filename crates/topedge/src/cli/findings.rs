@@ -16,6 +16,11 @@ struct FindingEvent<'a> {
     finding: &'a Finding,
 }
 
+/// A finding as a line of JSON.
+fn event(finding: &Finding) -> io::Result<String> {
+    output::json(&FindingEvent { event: "finding", finding })
+}
+
 /// Says what is odd before training: on standard error, as what comes on standard output is the run; or
 /// to a program.
 pub(crate) fn warn(findings: &[Finding], json: bool) -> Result<(), Failure> {
@@ -31,14 +36,13 @@ pub(crate) fn warn(findings: &[Finding], json: bool) -> Result<(), Failure> {
 /// Says what has gone wrong so far, below the row of an epoch; or to a program.
 pub(crate) fn so_far(finding: &Finding, json: bool) -> io::Result<()> {
     if json {
-        return output::line(output::json(&FindingEvent { event: "finding", finding })?);
+        return output::line(event(finding)?);
     }
     output::line(format_args!("       {}  {}", severity(finding), finding.text))
 }
 
 /// A line of JSON for each.
 pub(crate) fn events(findings: &[Finding]) -> Result<Vec<String>, Failure> {
-    let event = |finding| output::json(&FindingEvent { event: "finding", finding });
     findings.iter().map(|finding| Ok(event(finding)?)).collect()
 }
 

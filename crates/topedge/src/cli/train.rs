@@ -39,9 +39,9 @@ in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, a
 second one ends it at once.
 
 What is odd about a run is said before it, as a warning on standard error; what goes wrong in it, after the
-epoch in which it shows; and all that looks wrong at the end, below the accuracy and in report.html: layers that die, activations that collapse or explode,
-a rate too high for the start, a loss no better than a guess, overfitting; each with the layer, the batch, and
-what to try.",
+epoch in which it shows; and all that looks wrong at the end, below the accuracy and in report.html: layers
+that die, activations that collapse or explode, a rate too high for the start, a loss no better than a guess,
+overfitting; each with the layer, the batch, and what to try.",
     after_help = "\
 Examples:
   topedge train                                          draw digits and train on them

@@ -19,7 +19,7 @@ use crate::arch::Isa;
 use crate::element::Element;
 use crate::parallel;
 use crate::scratch;
-pub(super) use band::copy_band;
+pub(super) use band::{band_fits, copy_band};
 use pack::pack;
 pub(super) use pack::{PanelColumns, Panels};
 use plan::Plan;
@@ -27,7 +27,7 @@ use tiles::Tiles;
 
 /// Whether this path can run `conv`.
 pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
-    conv.source.strides[1] == 1 && conv.target.strides[1] == 1 && Plan::fits(conv)
+    conv.source.strides[1] == 1 && conv.target.strides[1] == 1 && band_fits(conv)
 }
 
 /// Runs `conv`, for which [`can_run`] holds.

@@ -3,13 +3,11 @@
 use std::ops::Range;
 
 use super::super::taps::TapConv;
-use crate::{parallel, scratch};
+use crate::scratch;
 
 /// Elements of the source and of the target that a job touches, at the most: 256 KiB, so that they
 /// share the second cache with a panel of the weight.
 const BAND: usize = 1 << 16;
-/// Elements of the source that a row of windows spans, at the most.
-const MOST: usize = 1 << 24;
 /// Jobs to aim for, so that no thread waits long for the last one.
 const JOBS: usize = 32;
 /// Multiply-adds of a job, at the least: some microseconds.
@@ -57,15 +55,6 @@ pub(super) struct Steps {
 }
 
 impl Plan {
-    /// Whether a band with all the places that windows see is not much larger than the source, and small
-    /// enough for a row of windows: they may step over most of a band.
-    pub(super) fn fits<T>(conv: &TapConv<'_, T>) -> bool {
-        let span = [0, 1].map(|axis| conv.taps.span(axis).1);
-        let seen = |axis: usize| (conv.grid[axis] - 1) * conv.step[axis] + span[axis];
-        let row = parallel::operations([span[0], seen(1), conv.channels]);
-        row <= MOST && (0..2).all(|axis| seen(axis) <= 2 * conv.source.size[axis] + 16)
-    }
-
     pub(super) fn new<T>(conv: &TapConv<'_, T>, panels: usize) -> Self {
         let [grid_rows, width] = conv.grid;
         let ends = [conv.taps.span(0), conv.taps.span(1)];
