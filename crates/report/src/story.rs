@@ -16,9 +16,7 @@ pub trait Tell: Write {
     /// # Errors
     ///
     /// When it cannot be written.
-    fn question(&mut self, number: u32, question: &str) -> io::Result<()> {
-        writeln!(self, "\n{:<5}{question}", format!("Q{number}"))
-    }
+    fn question(&mut self, number: u32, question: &str) -> io::Result<()>;
 
     /// Shows a figure, if there is a place for it.
     ///
@@ -28,8 +26,17 @@ pub trait Tell: Write {
     fn figure(&mut self, caption: &str, figure: Figure) -> io::Result<()>;
 }
 
+/// A question as lines of text.
+fn asked(number: u32, question: &str) -> String {
+    format!("\n{:<5}{question}\n", format!("Q{number}"))
+}
+
 /// Text alone: figures are left out.
 impl Tell for Stdout {
+    fn question(&mut self, number: u32, question: &str) -> io::Result<()> {
+        self.write_all(asked(number, question).as_bytes())
+    }
+
     fn figure(&mut self, _: &str, _: Figure) -> io::Result<()> {
         Ok(())
     }
@@ -69,6 +76,7 @@ pub struct Step {
 
 #[derive(Clone, Debug)]
 enum Part {
+    Question { number: u32, question: String },
     Text(Vec<u8>),
     Figure { caption: String, figure: Figure },
 }
@@ -82,6 +90,7 @@ impl Step {
     /// All that was written.
     pub fn text(&self) -> String {
         let texts = self.parts.iter().map(|part| match part {
+            Part::Question { number, question } => asked(*number, question).into(),
             Part::Text(bytes) => String::from_utf8_lossy(bytes),
             Part::Figure { .. } => "".into(),
         });
@@ -90,7 +99,11 @@ impl Step {
 
     fn html(&self) -> String {
         let part = |part: &Part| match part {
-            Part::Text(bytes) => facts(&String::from_utf8_lossy(bytes)),
+            Part::Question { number, question } => {
+                let question = escape(question);
+                format!("<div class=\"fact\"><b>Q{number}</b><h3>{question}</h3></div>\n")
+            }
+            Part::Text(bytes) => answer(&String::from_utf8_lossy(bytes)),
             Part::Figure { caption, figure } => {
                 let (figure, caption) = (figure.html(), escape(caption));
                 format!(
@@ -117,6 +130,11 @@ impl Write for Step {
 }
 
 impl Tell for Step {
+    fn question(&mut self, number: u32, question: &str) -> io::Result<()> {
+        self.parts.push(Part::Question { number, question: question.to_string() });
+        Ok(())
+    }
+
     fn figure(&mut self, caption: &str, figure: Figure) -> io::Result<()> {
         self.parts.push(Part::Figure { caption: caption.to_string(), figure });
         Ok(())
@@ -139,44 +157,23 @@ impl Story {
     }
 }
 
-/// The columns of a question's number, and of an answer's indent.
-const INDENT: usize = 5;
-
-/// Text as questions, each with its number beside it, and answers.
-fn facts(text: &str) -> String {
-    let mut html = String::new();
+/// Lines as an answer: sentences, and what is shown as it is.
+fn answer(text: &str) -> String {
+    let mut html = "<div class=\"answer\">\n".to_string();
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    for fact in lines.chunk_by(|_, next| question(next).is_none()) {
-        let (question, answer) = match question(fact[0]) {
-            Some((number, text)) => {
-                (format!("<b>{number}</b><h3>{}</h3>\n", escape(text)), &fact[1..])
-            }
-            None => (String::new(), fact),
+    for some in lines.chunk_by(|a, b| as_it_is(a).is_some() && as_it_is(b).is_some()) {
+        let rows: Vec<_> = some.iter().filter_map(|line| as_it_is(line)).map(escape).collect();
+        html += &match &rows[..] {
+            [] => format!("<p>{}</p>\n", escape(some[0].trim())),
+            rows => format!("<pre>{}</pre>\n", rows.join("\n")),
         };
-        html += &format!("<div class=\"fact\">{question}<div>\n");
-        for some in answer.chunk_by(|a, b| is_shown_as_it_is(a) && is_shown_as_it_is(b)) {
-            if is_shown_as_it_is(some[0]) {
-                let rows = some.iter().map(|row| escape(&row[INDENT + 2..])).collect::<Vec<_>>();
-                html += &format!("<pre>{}</pre>\n", rows.join("\n"));
-            } else {
-                html += &format!("<p>{}</p>\n", escape(some[0].trim()));
-            }
-        }
-        html += "</div></div>\n";
     }
-    html
+    html + "</div>\n"
 }
 
-/// The number and the text of a line that asks.
-fn question(line: &str) -> Option<(&str, &str)> {
-    let (number, text) = line.split_once(' ')?;
-    number.strip_prefix('Q')?.parse::<u32>().ok()?;
-    Some((number, text.trim_start()))
-}
-
-/// Whether a line is part of a table, a drawing or code.
-fn is_shown_as_it_is(line: &str) -> bool {
-    line.starts_with("       ")
+/// What stands in a line that is part of a table, a drawing or code.
+fn as_it_is(line: &str) -> Option<&str> {
+    line.strip_prefix("       ")
 }
 
 #[cfg(test)]
