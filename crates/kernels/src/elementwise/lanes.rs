@@ -1,6 +1,6 @@
 //! The one loop behind every kernel that treats each element alike.
 
-use crate::arch::{Isa, Kernel, Microkernel, Vector};
+use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::element::Element;
 use crate::error::{Result, check_len};
 use crate::parallel::{self, MOVED, SharedMut};
@@ -35,9 +35,12 @@ pub(crate) fn each<T: Element, L: Lanes<T, IN, OUT>, const IN: usize, const OUT:
     let isa = Isa::current();
     let inputs = inputs.map(|(_, input)| input);
     let outputs = outputs.map(|(_, output)| SharedMut::new(output.as_mut_ptr()));
-    parallel::for_each(len.div_ceil(CHUNK), len.saturating_mul(L::COST * MOVED), |job| {
-        let start = job * CHUNK;
-        let len = CHUNK.min(len - start);
+    // Chunks of a size, and an even number of them, so that two threads have the same to do.
+    let chunks = (len / CHUNK + 1).next_multiple_of(2);
+    let chunk = len.div_ceil(chunks).next_multiple_of(MAX_LANES).max(1);
+    parallel::for_each(len.div_ceil(chunk), len.saturating_mul(L::COST * MOVED), |job| {
+        let start = job * chunk;
+        let len = chunk.min(len - start);
         let inputs = inputs.map(|input| &input[start..][..len]);
         // SAFETY: inside the slices, whose lengths are equal; jobs take chunks of their own.
         let outputs = outputs

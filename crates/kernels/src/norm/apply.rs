@@ -107,11 +107,15 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
             // it has written last is in its cache.
             let parts = inner.div_ceil(CHUNK).max(2);
             let part_len = inner.div_ceil(parts).next_multiple_of(MAX_LANES);
-            parallel::for_each(outer * channels * parts, len * MOVED, |job| {
-                let (part, segment) = (job / (outer * channels), job % (outer * channels));
-                let start = segment * inner + (part * part_len).min(inner);
-                let end = (segment * inner + inner).min(start + part_len);
-                run(start, end, Segments::Whole { channel: segment % channels, len: part_len });
+            let (segments, group) = (outer * channels, (CHUNK / part_len).max(1));
+            let groups = segments.div_ceil(group);
+            parallel::for_each(groups * parts, len * MOVED, |job| {
+                let (part, first) = (job / groups, job % groups * group);
+                for segment in first..segments.min(first + group) {
+                    let start = segment * inner + (part * part_len).min(inner);
+                    let end = (segment * inner + inner).min(start + part_len);
+                    run(start, end, Segments::Whole { channel: segment % channels, len: part_len });
+                }
             });
         } else {
             let group = CHUNK / inner;

@@ -4,7 +4,7 @@ use super::{ChannelLayout, input};
 use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::load;
-use crate::parallel::{self, MOVED, SharedMut};
+use crate::parallel::{self, MOVED_SLOWLY, SharedMut};
 use crate::scratch;
 
 /// How many values there are, and two sums over them, in double precision.
@@ -115,7 +115,7 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
         let (partial, _) = partial.as_chunks_mut::<3>();
         let to = SharedMut::new(partial.as_mut_ptr());
         if layout.inner == 1 {
-            parallel::for_each(parts, elements * MOVED, |part| {
+            parallel::for_each(parts, elements * MOVED_SLOWLY, |part| {
                 // SAFETY: each job has its own row of partial sums.
                 let to = unsafe {
                     std::slice::from_raw_parts_mut(to.get().add(part * channels), channels)
@@ -125,7 +125,7 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
                 });
             });
         } else {
-            parallel::for_each(parts * channels, elements * MOVED, |job| {
+            parallel::for_each(parts * channels, elements * MOVED_SLOWLY, |job| {
                 let (part, channel) = (job / channels, job % channels);
                 let sums = T::run(isa, SumBlocks { reduction, x, blocks, part, channel });
                 // SAFETY: each job has a place of its own.

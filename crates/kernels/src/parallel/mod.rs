@@ -7,11 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 /// Below this many operations a second thread costs more than it brings: one core does this much
-/// in the time in which the two have found each other.
-const SMALL: usize = 1 << 17;
+/// in the time in which the two have found each other and fetched what the other has written.
+const SMALL: usize = 1 << 18;
 
 /// Multiply-adds in the time in which an element is read, changed a little and written.
 pub(crate) const MOVED: usize = 8;
+/// The same where elements are moved one by one, or each is looked at several times.
+pub(crate) const MOVED_SLOWLY: usize = 4 * MOVED;
 
 /// About how many operations so many of so many are. They only say whether a second thread pays, so more
 /// than a number holds are as many as it holds.
