@@ -11,7 +11,7 @@ use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
 use crate::gemm::blocked::TileSize;
 use crate::gemm::{Dot, MAX_NV, Microkernel};
-use crate::parallel::{self, MOVED, SharedMut};
+use crate::parallel::{self, MOVED_SLOWLY, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
 
@@ -21,13 +21,13 @@ const BLOCK: usize = 1024;
 /// Images that are summed at once: the fewer the longer a row of places is, but always a few cache lines.
 const IMAGES: Range<usize> = 64..256;
 /// Elements of both operands that make a piece of the sum, at the least.
-const PIECE: usize = 1 << 14;
+const PIECE: usize = 1 << 17;
 /// Elements of all copies of the gradient, one for each piece, at the most.
 const COPIES: usize = 1 << 17;
 /// Pieces, at the most.
 const MAX_PIECES: usize = 64;
-/// With fewer pieces than this, each tap of a piece is a job of its own.
-const FEW: usize = 4;
+/// Jobs to aim for. The fewer pieces, the longer the sums, and the less the adding up of lanes counts.
+const JOBS: usize = 4;
 
 /// Whether this path can run.
 pub(in super::super) fn can_run<T: Copy>(x: &TensorRef<'_, T>, dy: &TensorRef<'_, T>) -> bool {
@@ -42,12 +42,10 @@ struct Cut {
     /// Units that are summed at once: neighbouring rows of the same images.
     block: usize,
     pieces: usize,
-    /// Taps of a job.
-    taps: usize,
 }
 
 impl Cut {
-    fn new(geometry: &Geometry) -> Self {
+    fn new(geometry: &Geometry, panels: usize) -> Self {
         let (rows, channels, taps) =
             (geometry.group_outputs(), geometry.group_inputs(), geometry.taps());
         let most = BLOCK / geometry.out_size[1].max(1) / IMAGES.start * IMAGES.start;
@@ -55,13 +53,13 @@ impl Cut {
         let units = geometry.batch.div_ceil(images) * geometry.out_size[0];
         let unit = images * (rows * geometry.out_size[1] + channels * geometry.in_size[1]);
         let copies = COPIES / (rows * channels * taps).max(1);
-        let pieces = (units * unit / PIECE).min(copies).min(units).clamp(1, MAX_PIECES);
+        let pieces = (units * unit / PIECE).max(JOBS / panels.max(1)).min(copies).min(units);
+        let pieces = pieces.clamp(1, MAX_PIECES);
         Self {
             images,
             units,
             block: (BLOCK / (images * geometry.out_size[1]).max(1)).clamp(1, geometry.out_size[0]),
             pieces,
-            taps: if pieces < FEW { 1 } else { taps },
         }
     }
 
@@ -79,38 +77,28 @@ pub(in super::super) fn run<T: Element>(
     dy: &TensorRef<'_, T>,
     dw: &mut TensorMut<'_, T>,
 ) {
-    let cut = Cut::new(geometry);
-    let taps = geometry.taps();
-    let size = geometry.group_outputs() * geometry.group_inputs() * taps;
-    let tap_jobs = taps / cut.taps;
     let [mr, _] = T::run(isa, TileSize);
-    let packed_rows = geometry.group_outputs().next_multiple_of(mr);
+    let (rows, columns) = (geometry.group_outputs(), geometry.group_inputs() * geometry.taps());
+    let (size, panels) = (rows * columns, rows.div_ceil(mr));
+    let cut = Cut::new(geometry, panels);
     let packed_images = cut.images.next_multiple_of(MAX_LANES);
-    let packed = scratch::product([packed_rows, cut.block, geometry.out_size[1], packed_images]);
+    let packed = scratch::product([mr, cut.block, geometry.out_size[1], packed_images]);
     let places = geometry.out_size[0] * geometry.out_size[1];
     for group in 0..geometry.config.groups {
         scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
             sums.fill(T::ZERO);
             let to = SharedMut::new(sums.as_mut_ptr());
             let operations = parallel::operations([size, geometry.batch, places]);
-            parallel::for_each(cut.pieces * tap_jobs, operations, |job| {
-                let (index, first) = (job / tap_jobs, job % tap_jobs * cut.taps);
+            parallel::for_each(cut.pieces * panels, operations, |job| {
+                let (index, first) = (job / panels, job % panels * mr);
+                let rows = first..rows.min(first + mr);
+                // SAFETY: each piece has `size` sums of its own, and each job its rows of them.
+                let to = unsafe { to.get().add(index * size + first * columns) };
+                let units = cut.piece(index);
                 scratch::with(packed, |packed| {
                     T::run(
                         isa,
-                        Piece {
-                            geometry,
-                            x,
-                            dy,
-                            group,
-                            cut: &cut,
-                            units: cut.piece(index),
-                            taps: first..first + cut.taps,
-                            packed,
-                            // SAFETY: each piece has `size` sums of its own, and each job its taps of
-                            // them.
-                            to: unsafe { to.get().add(index * size) },
-                        },
+                        Piece { geometry, x, dy, group, cut: &cut, units, rows, packed, to },
                     );
                 });
             });
@@ -132,7 +120,7 @@ fn store<T: Element>(
     let (columns, size) = (geometry.taps() * channels, sums.len() / pieces);
     let (strides, to) = (dw.strides(), SharedMut::new(dw.as_ptr()));
     let sums = SharedMut::new(sums.as_mut_ptr());
-    parallel::for_each(rows.div_ceil(mr), size * (pieces + MOVED), |panel| {
+    parallel::for_each(rows.div_ceil(mr), size * (pieces + MOVED_SLOWLY), |panel| {
         let first = panel * mr;
         let panel_rows = mr.min(rows - first);
         // SAFETY: each job has its panel of every piece.
@@ -146,20 +134,23 @@ fn store<T: Element>(
                 *sum += piece;
             }
         }
+        // Copies, which the writes cannot change.
+        let ([row_stride, channel_stride, ..], to) = (strides, to.get());
         for (tap, sums) in sum.chunks_exact(channels * panel_rows).enumerate() {
-            let place = super::offset(geometry, strides, group, [first, tap, 0]);
-            for (channel, sums) in sums.chunks_exact(panel_rows).enumerate() {
-                let place = place + channel * strides[1];
+            let mut place =
+                to.wrapping_add(super::offset(geometry, strides, group, [first, tap, 0]));
+            for sums in sums.chunks_exact(panel_rows) {
                 for (row, &sum) in sums.iter().enumerate() {
                     // SAFETY: inside the weight's shape, and in a row of this panel.
-                    unsafe { *to.get().add(place + row * strides[0]) = sum };
+                    unsafe { *place.add(row * row_stride) = sum };
                 }
+                place = place.wrapping_add(channel_stride);
             }
         }
     });
 }
 
-/// A piece of the sum, for some taps.
+/// A piece of the sum, for a panel.
 struct Piece<'a, T> {
     geometry: &'a Geometry,
     x: &'a TensorRef<'a, T>,
@@ -167,10 +158,11 @@ struct Piece<'a, T> {
     group: usize,
     cut: &'a Cut,
     units: Range<usize>,
-    taps: Range<usize>,
+    /// Channels of the output: a panel.
+    rows: Range<usize>,
     /// Room for a block of the output's gradient.
     packed: &'a mut [T],
-    /// `[panels][taps][channels][rows of the panel]`
+    /// `[taps][channels][rows]`
     to: *mut T,
 }
 
@@ -185,10 +177,10 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
             self.pack::<V>(&block);
             // Few channels do not fill a tile: then some taps of a row of the kernel share it.
             let together = (V::NV / self.geometry.group_inputs()).max(1);
-            let mut tap = self.taps.start;
-            while tap < self.taps.end {
+            let (mut tap, taps) = (0, self.geometry.taps());
+            while tap < taps {
                 let row_end = (tap / self.geometry.kernel[1] + 1) * self.geometry.kernel[1];
-                let end = self.taps.end.min(tap + together).min(row_end);
+                let end = row_end.min(tap + together);
                 self.add::<V>(&block, tap..end);
                 tap = end;
             }
@@ -222,30 +214,27 @@ impl<T: Element> Piece<'_, T> {
         (Block { images, out_rows: row..row + (end - unit) }, end)
     }
 
-    /// Packs the output's gradient: `[panels][places][vectors][MR][LANES]`.
+    /// Packs the output's gradient: `[places][vectors][MR][LANES]`.
     #[inline(always)]
     fn pack<V: Microkernel<Elem = T>>(&mut self, block: &Block) {
-        let (rows, width) = (self.geometry.group_outputs(), self.geometry.out_size[1]);
+        let first = self.group * self.geometry.group_outputs() + self.rows.start;
         let strides = self.dy.strides();
         let images = block.images.len();
         let mut vectors = self.packed.chunks_exact_mut(V::LANES);
-        for panel in (0..rows).step_by(V::MR) {
-            for h in block.out_rows.clone() {
-                for w in 0..width {
-                    let place = block.images.start + h * strides[2] + w * strides[3];
-                    for image in (0..images).step_by(V::LANES) {
-                        for (row, to) in (panel..).zip(vectors.by_ref().take(V::MR)) {
-                            let lanes = V::LANES.min(images - image);
-                            let vector = if row < rows {
-                                let channel = self.group * rows + row;
-                                let from = place + image + channel * strides[1];
-                                // SAFETY: channel, place and images are inside `dy`, batch-last.
-                                unsafe { V::load_first(self.dy.as_ptr().add(from), lanes) }
-                            } else {
-                                V::splat(T::ZERO)
-                            };
-                            vector.write_to(to);
-                        }
+        for h in block.out_rows.clone() {
+            for w in 0..self.geometry.out_size[1] {
+                let place = block.images.start + h * strides[2] + w * strides[3];
+                for image in (0..images).step_by(V::LANES) {
+                    for (row, to) in vectors.by_ref().take(V::MR).enumerate() {
+                        let lanes = V::LANES.min(images - image);
+                        let vector = if row < self.rows.len() {
+                            let from = place + image + (first + row) * strides[1];
+                            // SAFETY: channel, place and images are inside `dy`, batch-last.
+                            unsafe { V::load_first(self.dy.as_ptr().add(from), lanes) }
+                        } else {
+                            V::splat(T::ZERO)
+                        };
+                        vector.write_to(to);
                     }
                 }
             }
@@ -285,7 +274,7 @@ impl<T: Element> Piece<'_, T> {
             return;
         }
         let Geometry { kernel, out_size, config, .. } = *self.geometry;
-        let (rows, channels) = (self.geometry.group_outputs(), self.geometry.group_inputs());
+        let (rows, channels) = (self.rows.len(), self.geometry.group_inputs());
         let strides = self.x.strides();
         // Where the image is seen from the first place. It is inside, since the taps hit it.
         let seen = |tap: usize, channel: usize| {
@@ -298,36 +287,30 @@ impl<T: Element> Piece<'_, T> {
         let a_place = block.place::<V>();
         let a_row = out_size[1] * a_place;
         let first = (out_h.start - block.out_rows.start) * a_row + out_w.start * a_place;
-        let all_columns = self.geometry.taps() * channels;
-        for row in (0..rows).step_by(V::MR) {
-            let panel_rows = V::MR.min(rows - row);
-            let a = self.packed[row / V::MR * block.out_rows.len() * a_row + first..].as_ptr();
-            for column in (0..taps.len() * channels).step_by(V::NV) {
-                let columns = V::NV.min(taps.len() * channels - column);
-                let mut b = [self.x.as_ptr(); MAX_NV];
-                for (j, b) in b[..columns].iter_mut().enumerate() {
-                    *b = seen(taps.start + (column + j) / channels, (column + j) % channels);
-                }
-                let c = row * all_columns + (taps.start * channels + column) * panel_rows;
-                let dot = Dot {
-                    a,
-                    a_places: [a_row, a_place],
-                    b,
-                    // Along an axis of one place the stride does not matter and may be huge.
-                    b_places: [
-                        strides[2].saturating_mul(config.stride[0]),
-                        strides[3].saturating_mul(config.stride[1]),
-                    ],
-                    places: [out_h.len(), out_w.len()],
-                    lanes: block.images.len(),
-                    rows: panel_rows,
-                    columns,
-                    c: self.to.wrapping_add(c),
-                };
-                // SAFETY: channels, places and images are inside `x`, which lies batch-last, and
-                // inside the packed block; the sums of this piece and these taps are this job's.
-                unsafe { V::dot(&dot) };
+        for column in (0..taps.len() * channels).step_by(V::NV) {
+            let columns = V::NV.min(taps.len() * channels - column);
+            let mut b = [self.x.as_ptr(); MAX_NV];
+            for (j, b) in b[..columns].iter_mut().enumerate() {
+                *b = seen(taps.start + (column + j) / channels, (column + j) % channels);
             }
+            let dot = Dot {
+                a: self.packed[first..].as_ptr(),
+                a_places: [a_row, a_place],
+                b,
+                // Along an axis of one place the stride does not matter and may be huge.
+                b_places: [
+                    strides[2].saturating_mul(config.stride[0]),
+                    strides[3].saturating_mul(config.stride[1]),
+                ],
+                places: [out_h.len(), out_w.len()],
+                lanes: block.images.len(),
+                rows,
+                columns,
+                c: self.to.wrapping_add((taps.start * channels + column) * rows),
+            };
+            // SAFETY: channels, places and images are inside `x`, which lies batch-last, and inside
+            // the packed block; these sums are this job's.
+            unsafe { V::dot(&dot) };
         }
     }
 
