@@ -10,7 +10,7 @@
 //! two, which all land in the same few sets of the cache). Tiles then go along a row of the grid, and
 //! what neighbouring places see both of is copied once.
 
-use super::packed::Weight;
+use super::packed::with_panels;
 use super::taps::TapConv;
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
@@ -21,9 +21,11 @@ use crate::scratch;
 
 /// Taps that are gathered on the stack: up to 7x7.
 const MAX_TAPS: usize = 49;
-/// Multiply-adds of a job: some tens of microseconds.
-const JOB: usize = 1 << 20;
-/// Jobs to aim for, so that no thread waits long for the last one.
+/// Multiply-adds of a job, about: some microseconds.
+const JOB: usize = 1 << 19;
+/// Jobs in each sum come in so many, so that two threads or four have the same to do.
+const EVEN: usize = 4;
+/// Jobs to aim for where tiles along a row share what they copy.
 const JOBS: usize = 32;
 /// Panels of the weight from which on the rows of B are copied together.
 const COPY_FROM_PANELS: usize = 4;
@@ -33,34 +35,58 @@ pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
     conv.source.strides[0] == 1 && conv.target.strides[0] == 1 && conv.taps.len() <= MAX_TAPS
 }
 
-/// Runs `conv`, for which [`can_run`] holds.
+/// How a sum is cut into jobs, by shape alone.
+struct Cut {
+    /// Elements of the packed weight.
+    weight: usize,
+    tiles: usize,
+    /// Tiles of a job.
+    per_job: usize,
+    /// Whether the rows of B of every tile are copied, or only where they do not fill a vector.
+    copies: bool,
+}
+
+impl Cut {
+    fn new<T>(conv: &TapConv<'_, T>, [mr, nr]: [usize; 2], jobs: usize) -> Self {
+        let panels = conv.rows.div_ceil(mr);
+        let tiles = conv.positions() * conv.batch.div_ceil(nr);
+        let copies = panels >= COPY_FROM_PANELS;
+        // Whole rows of the grid, but where that leaves too few jobs.
+        let least = if copies { conv.grid[1].min(tiles.div_ceil(JOBS)) } else { 1 };
+        let per_job = tiles.div_ceil(jobs).max(least);
+        Self { weight: panels * mr * conv.depth(), tiles, per_job, copies }
+    }
+}
+
+/// Runs some `convs`, for each of which [`can_run`] holds, side by side.
 ///
 /// # Safety
 ///
-/// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
+/// The sources, the weights and the targets must be valid for the sizes of the `convs`, and the targets'
 /// places distinct and nobody else's.
-pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
-    let [mr, nr] = T::run(isa, TileSize);
-    let (panels, depth) = (conv.rows.div_ceil(mr), conv.depth());
-    let tiles = conv.positions() * conv.batch.div_ceil(nr);
-    let operations = parallel::operations([conv.rows, depth, conv.positions(), conv.batch]);
-    let copies = panels >= COPY_FROM_PANELS;
-    let mut job_tiles = (JOB / (conv.rows * depth * nr).max(1)).max(1);
-    if copies {
-        // Whole rows of the grid, but where that leaves too few jobs.
-        job_tiles = job_tiles.max(conv.grid[1].min(tiles.div_ceil(JOBS)));
-    }
-    let run_packed = |weight: &[T]| {
-        parallel::for_each(tiles.div_ceil(job_tiles), operations, |job| {
-            let first = job * job_tiles;
-            let tiles = [first, tiles.min(first + job_tiles)];
-            scratch::with(scratch::product([depth, nr]), |rows: &mut [T]| {
+pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
+    let tile = T::run(isa, TileSize);
+    let operations = convs.iter().map(TapConv::operations).fold(0, usize::saturating_add);
+    // Of each sum. A thread first takes the upper places of all of them, or the lower: where the sums are
+    // phases of one gradient, those are its share of what comes before and after.
+    let jobs = operations / (JOB * convs.len().max(1)) + 1;
+    let jobs = jobs.next_multiple_of(EVEN);
+    let cut = |conv: &TapConv<'_, T>| Cut::new(conv, tile, jobs);
+    let run_packed = |weights: &[T]| {
+        parallel::for_each(jobs * convs.len(), operations, |job| {
+            let (part, index) = (job / convs.len(), job % convs.len());
+            let (before, conv) = (&convs[..index], &convs[index]);
+            let Cut { weight, tiles, per_job, copies } = cut(conv);
+            let weight = &weights[before.iter().map(|conv| cut(conv).weight).sum()..][..weight];
+            let first = (part * per_job).min(tiles);
+            let tiles = [first, tiles.min(first + per_job)];
+            scratch::with(scratch::product([conv.depth(), tile[1]]), |rows: &mut [T]| {
                 T::run(isa, Tiles { conv, weight, tiles, copies, rows });
             });
         });
     };
     // SAFETY: the caller's duty, passed on.
-    unsafe { Weight(conv).with_panels(isa, run_packed) };
+    unsafe { with_panels(isa, convs, run_packed) };
 }
 
 /// Some tiles: places of the grid, by `NR` images each.
@@ -68,7 +94,7 @@ struct Tiles<'a, 'b, T> {
     conv: &'a TapConv<'b, T>,
     weight: &'a [T],
     tiles: [usize; 2],
-    /// Whether the rows of B of every tile are copied, or only where they do not fill a vector.
+    /// As [`Cut::copies`].
     copies: bool,
     /// Room for the rows of B of one tile.
     rows: &'a mut [T],

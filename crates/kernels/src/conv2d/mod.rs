@@ -78,8 +78,8 @@ pub fn forward<T: Element>(
     }
     let (isa, winograd) = (Isa::current(), Winograd::current());
     // SAFETY: the views hold the shapes that the geometry was made of, and `y` is ours alone.
-    taps::forward(&geometry, &x, &weight, bias, &mut y, |conv| unsafe {
-        T::taps(isa, winograd, conv)
+    taps::forward(&geometry, &x, &weight, bias, &mut y, |convs| unsafe {
+        T::taps(isa, winograd, convs)
     });
     Ok(())
 }
@@ -103,8 +103,8 @@ pub fn backward_input<T: Element>(
     }
     let (isa, winograd) = (Isa::current(), Winograd::current());
     // SAFETY: the views hold the shapes that the geometry was made of, and `dx` is ours alone.
-    taps::backward_input(&geometry, &dy, &weight, &mut dx, |conv| unsafe {
-        T::taps(isa, winograd, conv)
+    taps::backward_input(&geometry, &dy, &weight, &mut dx, |convs| unsafe {
+        T::taps(isa, winograd, convs)
     });
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::{self, ColumnOffsets, MAX_NR, Output, PackA, PackB, TileSize};
 use crate::gemm::{Finish, Microkernel};
-use crate::parallel::{self, MOVED, SharedMut};
+use crate::parallel::{self, MOVED_SLOWLY, SharedMut};
 use crate::scratch;
 
 /// Runs `conv` as one GEMM.
@@ -124,17 +124,17 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
             let (tap, channel) = ((k0 + k) / conv.channels, (k0 + k) % conv.channels);
             let channels = (conv.channels - channel).min(depth - k);
             let offset = conv.taps.get(tap).weight + channel * channel_stride + i0 * row_stride;
-            for i in 0..V::MR {
-                // Along an axis of one row the stride does not matter and may be huge.
-                let from =
-                    conv.weight.wrapping_add(offset.wrapping_add(i.wrapping_mul(row_stride)));
-                for j in 0..channels {
+            let mut from = conv.weight.wrapping_add(offset);
+            for step in 0..channels {
+                for i in 0..V::MR {
+                    // Along an axis of one row the stride does not matter and may be huge.
+                    let value = from.wrapping_add(i.wrapping_mul(row_stride));
                     // SAFETY: rows, channels and taps are the weight's; `to` is the caller's duty.
                     unsafe {
-                        *to.add((k + j) * V::MR + i) =
-                            if i < rows { *from.add(j * channel_stride) } else { T::ZERO };
+                        *to.add((k + step) * V::MR + i) = if i < rows { *value } else { T::ZERO };
                     }
                 }
+                from = from.wrapping_add(channel_stride);
             }
             k += channels;
         }
@@ -146,27 +146,32 @@ impl<T: Element> PackA<T> for Weight<'_, '_, T> {
     }
 }
 
-impl<T: Element> Weight<'_, '_, T> {
-    /// Calls `run` with the whole weight packed: `[panels][taps][channels][MR]`, with zeros behind the last
-    /// row.
-    ///
-    /// # Safety
-    ///
-    /// The weight must be valid for the sizes of its `conv`.
-    pub(super) unsafe fn with_panels(&self, isa: Isa, run: impl FnOnce(&[T])) {
-        let Self(conv) = self;
-        let [mr, _] = T::run(isa, TileSize);
-        let panels = conv.rows.div_ceil(mr);
-        scratch::with(scratch::product([panels, conv.depth(), mr]), |weight: &mut [T]| {
-            let to = SharedMut::new(weight.as_mut_ptr());
-            parallel::for_each(panels, weight.len() * MOVED, |panel| {
-                // SAFETY: each job has a panel of its own.
-                let to = unsafe { to.get().add(panel * conv.depth() * mr) };
-                T::run(isa, PackPanel { conv, panel, to });
-            });
-            run(weight);
+/// Calls `run` with the whole weights of some `convs` of as many rows packed, one behind the other:
+/// `[panels][taps][channels][MR]`, with zeros behind the last row.
+///
+/// # Safety
+///
+/// The weights must be valid for the sizes of their `convs`.
+pub(super) unsafe fn with_panels<T: Element>(
+    isa: Isa,
+    convs: &[TapConv<'_, T>],
+    run: impl FnOnce(&[T]),
+) {
+    let [mr, _] = T::run(isa, TileSize);
+    let panels = convs.first().map_or(0, |conv| conv.rows.div_ceil(mr));
+    let depth = |convs: &[TapConv<'_, T>]| convs.iter().map(TapConv::depth).sum();
+    scratch::with(scratch::product([panels, depth(convs), mr]), |weight: &mut [T]| {
+        let to = SharedMut::new(weight.as_mut_ptr());
+        parallel::for_each(convs.len() * panels, weight.len() * MOVED_SLOWLY, |job| {
+            let (index, panel) = (job / panels, job % panels);
+            let conv = &convs[index];
+            let place = (depth(&convs[..index]) * panels + conv.depth() * panel) * mr;
+            // SAFETY: each job has a panel of its own.
+            let to = unsafe { to.get().add(place) };
+            T::run(isa, PackPanel { conv, panel, to });
         });
-    }
+        run(weight);
+    });
 }
 
 struct PackPanel<'a, 'b, T> {

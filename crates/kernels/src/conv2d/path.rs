@@ -6,11 +6,14 @@
 //! as the general one forward and backward to the input, on every layer of `crates/topedge/src/bench/conv2d.txt`
 //! (ResNet-50's 3x3 layer of 64 channels: 246 against 146; its first one: 220 against 112).
 
+use std::slice::from_ref;
+
 use super::geometry::Geometry;
 use super::taps::TapConv;
 use super::{backward_weight, channels_last, direct, packed, planar, winograd};
 use crate::arch::{Isa, MAX_LANES};
 use crate::element::Element;
+use crate::parallel;
 use crate::settings::Winograd;
 use crate::view::{TensorMut, TensorRef};
 
@@ -72,48 +75,60 @@ const POINTWISE_WEIGHTS: usize = 64;
 /// 14x14 347 against 455.
 const TRANSPOSED_APART: usize = 512;
 
-/// Runs a sum over taps.
+/// Runs some sums over taps, side by side.
 ///
 /// # Safety
 ///
-/// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
+/// The sources, the weights and the targets must be valid for the sizes of the `convs`, and the targets'
 /// places distinct and nobody else's.
-unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, conv: &TapConv<'_, T>) {
-    let by_tiles = match setting {
-        Winograd::Auto => size_of::<T>() == size_of::<f32>() && winograd_pays(conv),
-        Winograd::Off => false,
-        Winograd::Always => true,
+unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, convs: &[TapConv<'_, T>]) {
+    let by_tiles = |conv: &TapConv<'_, T>| {
+        let pays = match setting {
+            Winograd::Auto => size_of::<T>() == size_of::<f32>() && winograd_pays(conv),
+            Winograd::Off => false,
+            Winograd::Always => true,
+        };
+        pays && winograd::can_run(conv)
     };
-    if by_tiles && winograd::can_run(conv) {
+    let directly = |conv: &TapConv<'_, T>| {
+        !by_tiles(conv) && direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH
+    };
+    if convs.iter().all(directly) {
         // SAFETY: the caller's duty, passed on.
-        unsafe { winograd::run(isa, conv) };
+        unsafe { direct::run(isa, convs) };
         return;
     }
-    let direct = direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH;
-    let run = if direct {
-        direct::run
-    } else if channels_last::can_run(conv) {
-        channels_last::run
-    } else if planar::can_run(conv) && planar_pays(conv) {
-        planar::run
-    } else {
-        packed::run
-    };
-    // SAFETY: the caller's duty, passed on.
-    unsafe { run(isa, conv) };
+    let operations = convs.iter().map(TapConv::operations).fold(0, usize::saturating_add);
+    parallel::for_each(convs.len(), operations, |index| {
+        let conv = &convs[index];
+        // SAFETY: the caller's duty, passed on.
+        unsafe {
+            if by_tiles(conv) {
+                winograd::run(isa, conv);
+            } else if directly(conv) {
+                direct::run(isa, from_ref(conv));
+            } else if channels_last::can_run(conv) {
+                channels_last::run(isa, conv);
+            } else if planar::can_run(conv) && planar_pays(conv) {
+                planar::run(isa, conv);
+            } else {
+                packed::run(isa, conv);
+            }
+        }
+    });
 }
 
 /// The paths of a number type: compiled once, in this crate, and not by each that calls a convolution.
 pub trait Paths: Sized {
-    /// Runs a sum over taps.
+    /// Runs some sums over taps, side by side.
     ///
     /// # Safety
     ///
-    /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
-    /// places distinct and nobody else's.
+    /// The sources, the weights and the targets must be valid for the sizes of the `convs`, and the
+    /// targets' places distinct and nobody else's.
     #[doc(hidden)]
     #[allow(private_interfaces)] // Called in this crate alone.
-    unsafe fn taps(isa: Isa, setting: Winograd, conv: &TapConv<'_, Self>);
+    unsafe fn taps(isa: Isa, setting: Winograd, convs: &[TapConv<'_, Self>]);
 
     /// Computes the gradient of the weight.
     #[doc(hidden)]
@@ -132,9 +147,9 @@ macro_rules! paths {
     ($($element:ty),+) => {$(
         impl Paths for $element {
             #[allow(private_interfaces)]
-            unsafe fn taps(isa: Isa, setting: Winograd, conv: &TapConv<'_, Self>) {
+            unsafe fn taps(isa: Isa, setting: Winograd, convs: &[TapConv<'_, Self>]) {
                 // SAFETY: the caller's duty, passed on.
-                unsafe { taps(isa, setting, conv) }
+                unsafe { taps(isa, setting, convs) }
             }
 
             #[allow(private_interfaces)]

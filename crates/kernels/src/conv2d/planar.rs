@@ -6,8 +6,10 @@
 //! all channels of the target; the general path packs it for each tap anew, which few channels of the
 //! target do not pay for.
 
+use std::slice::from_ref;
+
 use super::channels_last::{band_fits, copy_band};
-use super::packed::Weight;
+use super::packed::with_panels;
 use super::taps::{Source, TapConv};
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
@@ -82,7 +84,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
         });
     };
     // SAFETY: the caller's duty, passed on.
-    unsafe { Weight(conv).with_panels(isa, run_packed) };
+    unsafe { with_panels(isa, from_ref(conv), run_packed) };
 }
 
 /// Copies what some rows of the grid see of an image: `[channels][height][pitch]`.

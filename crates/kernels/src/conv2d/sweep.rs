@@ -14,8 +14,8 @@
 #[path = "../../tests/common/guard.rs"]
 mod guard;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::guard::{Guarded, Side};
 use super::taps::{self, TapConv};
@@ -142,17 +142,17 @@ impl Case {
     }
 }
 
-/// A sum over taps by one path, or `false` if that cannot run it.
-type TapsPath<T> = fn(Isa, &TapConv<'_, T>) -> bool;
+/// Some sums over taps by one path, or `false` if that cannot run all of them.
+type TapsPath<T> = fn(Isa, &[TapConv<'_, T>]) -> bool;
 /// The same for the gradient of the weight.
 type WeightPath<T> =
     fn(Isa, &Geometry, &TensorRef<'_, T>, &TensorRef<'_, T>, &mut TensorMut<'_, T>) -> bool;
 
 macro_rules! path {
     ($path:ident) => {
-        |isa, conv| {
-            let can = $path::can_run(conv);
-            if can {
+        |isa, convs| {
+            let can = convs.iter().all($path::can_run);
+            for conv in convs.iter().take_while(|_| can) {
                 // SAFETY: `conv` is of views, by the geometry that they were checked against.
                 unsafe { $path::run(isa, conv) }
             }
@@ -163,17 +163,26 @@ macro_rules! path {
 
 fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 6] {
     [
-        ("chosen", |isa, conv| {
-            // SAFETY: `conv` is of views, by the geometry that they were checked against.
-            unsafe { T::taps(isa, Winograd::Off, conv) };
+        ("chosen", |isa, convs| {
+            // SAFETY: the `convs` are of views, by the geometry that they were checked against.
+            unsafe { T::taps(isa, Winograd::Off, convs) };
             true
         }),
-        ("direct", path!(direct)),
+        ("direct", |isa, convs| {
+            let can = convs.iter().all(direct::can_run);
+            if can {
+                // SAFETY: as above.
+                unsafe { direct::run(isa, convs) };
+            }
+            can
+        }),
         ("channels-last", path!(channels_last)),
         ("planar", path!(planar)),
-        ("packed", |isa, conv| {
-            // SAFETY: as above.
-            unsafe { packed::run(isa, conv) };
+        ("packed", |isa, convs| {
+            for conv in convs {
+                // SAFETY: as above.
+                unsafe { packed::run(isa, conv) };
+            }
             true
         }),
         ("winograd", path!(winograd)),
@@ -283,13 +292,13 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
                 _ => 0.0,
             };
             // Groups and phases that this path cannot run are left to the general one.
-            let ran = AtomicBool::new(false);
-            let each = |conv: &TapConv<'_, T>| {
-                if run(isa, conv) {
-                    ran.store(true, Ordering::Relaxed);
+            let ran = Cell::new(false);
+            let each = |convs: &[TapConv<'_, T>]| {
+                if run(isa, convs) {
+                    ran.set(true);
                 } else {
-                    // SAFETY: `conv` is of views, by the geometry that they were checked against.
-                    unsafe { packed::run(isa, conv) };
+                    // SAFETY: the `convs` are of views, by the geometry that they were checked against.
+                    unsafe { T::taps(isa, Winograd::Off, convs) };
                 }
             };
             if !output.contains(&0) {

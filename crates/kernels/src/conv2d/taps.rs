@@ -12,7 +12,7 @@
 
 use super::geometry::Geometry;
 use crate::element::Element;
-use crate::parallel::{self, SharedMut};
+use crate::parallel;
 use crate::view::{TensorMut, TensorRef};
 
 /// A place of the kernel that meets the source.
@@ -185,6 +185,11 @@ impl<T> TapConv<'_, T> {
         self.taps.len() * self.channels
     }
 
+    /// About how many multiply-adds it is.
+    pub(super) fn operations(&self) -> usize {
+        parallel::operations([self.rows, self.depth(), self.positions(), self.batch])
+    }
+
     pub(super) fn positions(&self) -> usize {
         self.grid[0] * self.grid[1]
     }
@@ -212,7 +217,7 @@ pub(super) fn forward<T: Element>(
     weight: &TensorRef<'_, T>,
     bias: Option<&[T]>,
     y: &mut TensorMut<'_, T>,
-    run: impl Fn(&TapConv<'_, T>),
+    run: impl Fn(&[TapConv<'_, T>]),
 ) {
     let config = geometry.config;
     let weight_strides = weight.strides();
@@ -223,7 +228,7 @@ pub(super) fn forward<T: Element>(
     let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
     for group in 0..config.groups {
         let first = group * rows;
-        run(&TapConv {
+        run(&[TapConv {
             batch: geometry.batch,
             grid: geometry.out_size,
             rows,
@@ -242,69 +247,68 @@ pub(super) fn forward<T: Element>(
                 strides: y.strides(),
             },
             bias: bias.map(|bias| &bias[first..first + rows]),
-        });
+        }]);
     }
 }
 
-/// Calls `run` with the sums of the gradient to the input, one for each group and phase. Phases are
-/// small and do not share any place, so that they may run at once.
+/// Phases that are given to `run` at once: those of a stride of 2.
+const TOGETHER: usize = 4;
+
+/// Calls `run` with the sums of the gradient to the input, of some phases of a group at a time. They do
+/// not share any place, so that they may run at once.
 pub(super) fn backward_input<T: Element>(
     geometry: &Geometry,
     dy: &TensorRef<'_, T>,
     weight: &TensorRef<'_, T>,
     dx: &mut TensorMut<'_, T>,
-    run: impl Fn(&TapConv<'_, T>) + Sync + Send,
+    run: impl Fn(&[TapConv<'_, T>]),
 ) {
     let (stride, [height, width]) = (geometry.config.stride, geometry.in_size);
     let (weight_strides, strides) = (weight.strides(), dx.strides());
     let (rows, channels) = (geometry.group_inputs(), geometry.group_outputs());
-    let target = SharedMut::new(dx.as_ptr());
     let phases = [stride[0].min(height), stride[1].min(width)];
-    let places = geometry.out_size[0] * geometry.out_size[1];
-    let operations = parallel::operations([
-        geometry.batch,
-        geometry.out_channels,
-        rows,
-        geometry.taps(),
-        places,
-    ]);
-    parallel::for_each(phases[0] * phases[1], operations, |phase| {
+    let conv = |group: usize, phase: usize| {
         let phase = [phase / phases[1], phase % phases[1]];
-        let taps = Taps {
-            axes: [0, 1].map(|axis| AxisTaps::backward(geometry, axis, phase[axis])),
-            weight_strides: [weight_strides[2], weight_strides[3]],
-        };
-        let origin = phase[0] * strides[2] + phase[1] * strides[3];
-        let grid =
-            [(height - phase[0]).div_ceil(stride[0]), (width - phase[1]).div_ceil(stride[1])];
-        for group in 0..geometry.config.groups {
-            let first = group * channels;
-            run(&TapConv {
-                batch: geometry.batch,
-                grid,
-                rows,
-                channels,
-                taps,
-                step: [1, 1],
-                source: Source {
-                    pointer: dy.as_ptr().wrapping_add(first * dy.strides()[1]),
-                    size: geometry.out_size,
-                    strides: dy.strides(),
-                },
-                weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
-                weight_strides: [weight_strides[1], weight_strides[0]],
-                target: Target {
-                    pointer: target.get().wrapping_add(origin + group * rows * strides[1]),
-                    strides: [
-                        strides[0],
-                        strides[1],
-                        // An axis of one place may have any stride, also a huge one.
-                        strides[2].saturating_mul(stride[0]),
-                        strides[3].saturating_mul(stride[1]),
-                    ],
-                },
-                bias: None,
-            });
+        let first = group * channels;
+        TapConv {
+            batch: geometry.batch,
+            grid: [0, 1].map(|axis| (geometry.in_size[axis] - phase[axis]).div_ceil(stride[axis])),
+            rows,
+            channels,
+            taps: Taps {
+                axes: [0, 1].map(|axis| AxisTaps::backward(geometry, axis, phase[axis])),
+                weight_strides: [weight_strides[2], weight_strides[3]],
+            },
+            step: [1, 1],
+            source: Source {
+                pointer: dy.as_ptr().wrapping_add(first * dy.strides()[1]),
+                size: geometry.out_size,
+                strides: dy.strides(),
+            },
+            weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
+            weight_strides: [weight_strides[1], weight_strides[0]],
+            target: Target {
+                pointer: dx.as_ptr().wrapping_add(
+                    phase[0] * strides[2] + phase[1] * strides[3] + group * rows * strides[1],
+                ),
+                strides: [
+                    strides[0],
+                    strides[1],
+                    // An axis of one place may have any stride, also a huge one.
+                    strides[2].saturating_mul(stride[0]),
+                    strides[3].saturating_mul(stride[1]),
+                ],
+            },
+            bias: None,
         }
-    });
+    };
+    let count = phases[0] * phases[1];
+    for group in 0..geometry.config.groups {
+        for first in (0..count).step_by(TOGETHER) {
+            let some = TOGETHER.min(count - first);
+            let convs: [_; TOGETHER] =
+                std::array::from_fn(|index| conv(group, first + index.min(some - 1)));
+            run(&convs[..some]);
+        }
+    }
 }
