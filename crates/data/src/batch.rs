@@ -1,5 +1,7 @@
 //! Batches of normalised values, and how they lie in memory.
 
+use rayon::prelude::*;
+
 use crate::dataset::Dataset;
 use crate::normalize::Normalize;
 
@@ -64,6 +66,9 @@ impl Batch {
     }
 }
 
+/// Values that a thread makes of bytes, at the least: some microseconds.
+const PART: usize = 1 << 13;
+
 /// Turns bytes into normalised values, batch by batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Gather {
@@ -78,8 +83,9 @@ impl Gather {
         Gather { tables: (0..channels).map(|c| normalize.table(c)).collect(), format }
     }
 
-    /// Fills `batch` with the images `indices` of `data`, reusing its memory.
-    pub(crate) fn fill(&self, data: &Dataset, indices: &[usize], batch: &mut Batch) {
+    /// Fills `batch` with the images `indices` of `data`, reusing its memory; if `shared`, on the threads
+    /// of the caller's rayon pool.
+    pub(crate) fn fill(&self, data: &Dataset, indices: &[usize], shared: bool, batch: &mut Batch) {
         let [c, h, w] = data.image_shape();
         let n = indices.len();
         batch.shape = [n, c, h, w];
@@ -94,62 +100,101 @@ impl Gather {
         if n == 0 {
             return;
         }
+        let parts = if shared { rayon::current_num_threads() } else { 1 };
+        let parts = parts.min(batch.values.len() / PART).max(1);
+        let values = &mut batch.values[..];
         match self.format {
-            MemoryFormat::Contiguous => self.contiguous(data, indices, &mut batch.values),
-            MemoryFormat::ChannelsLast => self.channels_last(data, indices, &mut batch.values),
-            MemoryFormat::BatchLast => self.batch_last(data, indices, &mut batch.values),
+            MemoryFormat::Contiguous => {
+                self.by_image(data, indices, values, parts, |out, channel, pixels, table| {
+                    let out = &mut out[channel * pixels.len()..][..pixels.len()];
+                    for (out, &pixel) in out.iter_mut().zip(pixels) {
+                        *out = table[usize::from(pixel)];
+                    }
+                });
+            }
+            MemoryFormat::ChannelsLast => {
+                self.by_image(data, indices, values, parts, |out, channel, pixels, table| {
+                    for (out, &pixel) in out.chunks_exact_mut(c).zip(pixels) {
+                        out[channel] = table[usize::from(pixel)];
+                    }
+                });
+            }
+            MemoryFormat::BatchLast => self.batch_last(data, indices, values, parts),
         }
     }
 
-    fn contiguous(&self, data: &Dataset, indices: &[usize], values: &mut [f32]) {
+    /// Calls `fill` with the values of each image, and for each channel its number, pixels and table.
+    fn by_image(
+        &self,
+        data: &Dataset,
+        indices: &[usize],
+        values: &mut [f32],
+        parts: usize,
+        fill: impl Fn(&mut [f32], usize, &[u8], &[f32; 256]) + Sync,
+    ) {
         let plane = data.image_len() / self.tables.len();
-        for (out, &i) in values.chunks_exact_mut(data.image_len()).zip(indices) {
-            let planes = data.image(i).chunks_exact(plane);
-            for ((out, pixels), table) in out.chunks_exact_mut(plane).zip(planes).zip(&self.tables)
-            {
-                for (out, &pixel) in out.iter_mut().zip(pixels) {
-                    *out = table[usize::from(pixel)];
+        let images = indices.len().div_ceil(parts);
+        each_chunk(values, images * data.image_len(), parts, |part, values| {
+            let indices = &indices[part * images..];
+            for (out, &i) in values.chunks_exact_mut(data.image_len()).zip(indices) {
+                let planes = data.image(i).chunks_exact(plane);
+                for (channel, (pixels, table)) in planes.zip(&self.tables).enumerate() {
+                    fill(out, channel, pixels, table);
                 }
             }
-        }
+        });
     }
 
-    fn channels_last(&self, data: &Dataset, indices: &[usize], values: &mut [f32]) {
-        let channels = self.tables.len();
-        let plane = data.image_len() / channels;
-        for (out, &i) in values.chunks_exact_mut(data.image_len()).zip(indices) {
-            let planes = data.image(i).chunks_exact(plane);
-            for (ch, (pixels, table)) in planes.zip(&self.tables).enumerate() {
-                for (out, &pixel) in out.chunks_exact_mut(channels).zip(pixels) {
-                    out[ch] = table[usize::from(pixel)];
-                }
-            }
-        }
-    }
-
-    /// A transpose, `[n][c*h*w]` to `[c*h*w][n]`, in blocks of images: 16 values are one cache
-    /// line of the output, so that each line is written whole while 16 input streams are read.
-    fn batch_last(&self, data: &Dataset, indices: &[usize], values: &mut [f32]) {
+    /// A transpose, `[n][c*h*w]` to `[c*h*w][n]`, in square blocks: 16 values are one cache line of the
+    /// output, so that each line is written whole while 16 input streams are read.
+    fn batch_last(&self, data: &Dataset, indices: &[usize], values: &mut [f32], parts: usize) {
         const BLOCK: usize = 16;
         let n = indices.len();
         let plane = data.image_len() / self.tables.len();
+        let rows = plane.div_ceil(parts);
         let (blocks, rest) = indices.as_chunks::<BLOCK>();
-        for (ch, table) in self.tables.iter().enumerate() {
-            let values = &mut values[ch * plane * n..][..plane * n];
-            let pixels = |i: usize| &data.image(i)[ch * plane..][..plane];
-            for (block, indices) in blocks.iter().enumerate() {
-                let images = indices.map(pixels);
-                for (p, row) in values.chunks_exact_mut(n).enumerate() {
-                    for (out, image) in row[block * BLOCK..][..BLOCK].iter_mut().zip(images) {
-                        *out = table[usize::from(image[p])];
+        for ((channel, table), values) in
+            self.tables.iter().enumerate().zip(values.chunks_exact_mut(plane * n))
+        {
+            // A part of the rows of pixels of all images.
+            each_chunk(values, rows * n, parts, |part, values| {
+                let (first, rows) = (channel * plane + part * rows, values.len() / n);
+                let pixels = |i: usize| &data.image(i)[first..][..rows];
+                for (column, indices) in (0..).step_by(BLOCK).zip(blocks) {
+                    let images = indices.map(pixels);
+                    for (first, rows) in (0..).step_by(BLOCK).zip(values.chunks_mut(BLOCK * n)) {
+                        let some = rows.len() / n;
+                        let mut block = [[0; BLOCK]; BLOCK];
+                        for (block, image) in block.iter_mut().zip(images) {
+                            block[..some].copy_from_slice(&image[first..][..some]);
+                        }
+                        for (p, row) in rows.chunks_exact_mut(n).enumerate() {
+                            for (out, image) in row[column..][..BLOCK].iter_mut().zip(&block) {
+                                *out = table[usize::from(image[p])];
+                            }
+                        }
                     }
                 }
-            }
-            for (column, &i) in (n - rest.len()..).zip(rest) {
-                for (row, &pixel) in values.chunks_exact_mut(n).zip(pixels(i)) {
-                    row[column] = table[usize::from(pixel)];
+                for (column, &i) in (n - rest.len()..).zip(rest) {
+                    for (row, &pixel) in values.chunks_exact_mut(n).zip(pixels(i)) {
+                        row[column] = table[usize::from(pixel)];
+                    }
                 }
-            }
+            });
         }
+    }
+}
+
+/// Calls `fill` with the number of each chunk of `size` values, and these; of several `parts`, in parallel.
+fn each_chunk(
+    values: &mut [f32],
+    size: usize,
+    parts: usize,
+    fill: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if parts > 1 {
+        values.par_chunks_mut(size).enumerate().for_each(|(index, values)| fill(index, values));
+    } else {
+        fill(0, values);
     }
 }
