@@ -89,7 +89,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
     unsafe { with_panels(isa, convs, run_packed) };
 }
 
-/// Some tiles: places of the grid, by `NR` images each.
+/// Some tiles: places of the grid, by up to `NR` images each.
 struct Tiles<'a, 'b, T> {
     conv: &'a TapConv<'b, T>,
     weight: &'a [T],
@@ -107,6 +107,8 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
     fn run<V: Microkernel<Elem = T>>(self) {
         let conv = self.conv;
         let blocks = conv.batch.div_ceil(V::NR);
+        // 64 images are two tiles of two vectors, not of three and one.
+        let block_len = conv.batch.div_ceil(blocks).next_multiple_of(V::LANES);
         let (mut hits, mut copy) = (Hits::default(), RowsOfB::default());
         let mut hit_position = usize::MAX;
         for tile in self.tiles[0]..self.tiles[1] {
@@ -116,13 +118,13 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             } else {
                 (tile / blocks, tile % blocks)
             };
-            let image = block * V::NR;
+            let image = block * block_len;
             let place = [position / conv.grid[1], position % conv.grid[1]];
             if position != hit_position {
                 hits.find::<V>(conv, place);
                 hit_position = position;
             }
-            let images = V::NR.min(conv.batch - image);
+            let images = block_len.min(conv.batch - image);
             let [batch_stride, _, height, width] = conv.target.strides;
             let offset = image * batch_stride + place[0] * height + place[1] * width;
             let (b, b_stride, pairs) = if self.copies || !images.is_multiple_of(V::LANES) {
@@ -178,10 +180,19 @@ impl Hits {
     #[inline(always)]
     fn find<V: Microkernel>(&mut self, conv: &TapConv<'_, V::Elem>, place: [usize; 2]) {
         self.len = 0;
-        for tap in 0..conv.taps.len() {
-            if let Some(offset) = conv.source_offset(place, &conv.taps.get(tap)) {
-                self.pairs[self.len] = Pair { a: tap * conv.channels * V::MR, b: offset };
-                self.rows[self.len] = tap / conv.taps.width();
+        let taps = &conv.taps;
+        let mut columns = [None; MAX_TAPS];
+        for (column, offset) in columns.iter_mut().enumerate().take(taps.width()) {
+            *offset = conv.along(1, place[1], taps.shift(1, column));
+        }
+        for row in 0..taps.height() {
+            let Some(vertical) = conv.along(0, place[0], taps.shift(0, row)) else { continue };
+            let first = row * taps.width();
+            for (tap, horizontal) in (first..).zip(&columns[..taps.width()]) {
+                let Some(horizontal) = horizontal else { continue };
+                let a = tap * conv.channels * V::MR;
+                self.pairs[self.len] = Pair { a, b: vertical + horizontal };
+                self.rows[self.len] = row;
                 self.len += 1;
             }
         }

@@ -108,6 +108,12 @@ impl Taps {
         self.axes[0].len
     }
 
+    /// How far the tap in this row, or column, shifts.
+    #[inline(always)]
+    pub(super) fn shift(&self, axis: usize, tap: usize) -> isize {
+        self.axes[axis].shift(tap)
+    }
+
     /// The least shift along `axis`, and of how many places of the source the taps see the ends.
     pub(super) fn span(&self, axis: usize) -> (isize, usize) {
         let axis = &self.axes[axis];
@@ -198,15 +204,17 @@ impl<T> TapConv<'_, T> {
     /// `None` where that is outside the source.
     #[inline(always)]
     pub(super) fn source_offset(&self, place: [usize; 2], tap: &Tap) -> Option<usize> {
-        let mut offset = 0;
-        for axis in 0..2 {
-            let at = (place[axis] * self.step[axis]) as isize + tap.shift[axis];
-            if at < 0 || at as usize >= self.source.size[axis] {
-                return None;
-            }
-            offset += at as usize * self.source.strides[2 + axis];
-        }
-        Some(offset)
+        let [vertical, horizontal] =
+            [0, 1].map(|axis| self.along(axis, place[axis], tap.shift[axis]));
+        Some(vertical? + horizontal?)
+    }
+
+    /// The part of it along one axis.
+    #[inline(always)]
+    pub(super) fn along(&self, axis: usize, place: usize, shift: isize) -> Option<usize> {
+        let at = (place * self.step[axis]) as isize + shift;
+        let inside = at >= 0 && (at as usize) < self.source.size[axis];
+        inside.then(|| at as usize * self.source.strides[2 + axis])
     }
 }
 
