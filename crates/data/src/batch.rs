@@ -166,7 +166,11 @@ impl Gather {
                         let some = rows.len() / n;
                         let mut block = [[0; BLOCK]; BLOCK];
                         for (block, image) in block.iter_mut().zip(images) {
-                            block[..some].copy_from_slice(&image[first..][..some]);
+                            // A copy of known length is one of a register.
+                            match image[first..].first_chunk() {
+                                Some(whole) => *block = *whole,
+                                None => block[..some].copy_from_slice(&image[first..]),
+                            }
                         }
                         for (p, row) in rows.chunks_exact_mut(n).enumerate() {
                             for (out, image) in row[column..][..BLOCK].iter_mut().zip(&block) {
