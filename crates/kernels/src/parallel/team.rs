@@ -26,6 +26,8 @@ const LINGER: u64 = 200;
 const LONGEST: u64 = 20_000;
 /// Looks at the caller's place between two at the clock and at rayon's queues: about a microsecond.
 const LOOKS: usize = 32;
+/// Looks between two offers to let other programs run, each of which takes as long as some of them.
+const LOOKS_ALONE: usize = 32 * LOOKS;
 
 /// Most shares of a loop.
 const MAX_SHARES: usize = 16;
@@ -152,7 +154,7 @@ pub(super) fn run(jobs: usize, job: &(dyn Fn(usize) + Sync)) {
             looks += 1;
             if looks % LOOKS == 0 {
                 // A job may wait for others that it has given to rayon.
-                rest();
+                rest(looks);
             }
             spin_loop();
         }
@@ -204,13 +206,14 @@ fn keep_awake(caller: &Arc<Caller>) {
 
 /// Helps `caller` until it has not had a loop for a while, or for long enough.
 fn watch(caller: &Caller, member: usize) {
-    let (mut seen, start) = (0, now());
+    let (mut seen, mut looks, start) = (0, 0, now());
     loop {
         for _ in 0..LOOKS {
             caller.help(member, &mut seen);
             spin_loop();
         }
-        let found = rest();
+        looks += LOOKS;
+        let found = rest(looks);
         let now = now();
         let idle = !found && now.saturating_sub(caller.last.load(Relaxed)) > LINGER;
         if idle || now - start > LONGEST {
@@ -219,11 +222,11 @@ fn watch(caller: &Caller, member: usize) {
     }
 }
 
-/// Runs something that waits in rayon's queues, or else lets other programs and threads run. Returns
-/// whether there was something.
-fn rest() -> bool {
+/// After so many `looks`, runs something that waits in rayon's queues; or else, every now and then, lets
+/// other programs and threads run. Returns whether there was something in the queues.
+fn rest(looks: usize) -> bool {
     let found = rayon::yield_now() == Some(rayon::Yield::Executed);
-    if !found {
+    if !found && looks.is_multiple_of(LOOKS_ALONE) {
         thread::yield_now();
     }
     found
