@@ -52,7 +52,8 @@ impl Cut {
         let tiles = conv.positions() * conv.batch.div_ceil(nr);
         let copies = panels >= COPY_FROM_PANELS;
         // Whole rows of the grid, but where that leaves too few jobs.
-        let least = if copies { conv.grid[1].min(tiles.div_ceil(JOBS)) } else { 1 };
+        let row = conv.grid[1] * conv.batch.div_ceil(nr);
+        let least = if copies { row.min(tiles.div_ceil(JOBS)) } else { 1 };
         let per_job = tiles.div_ceil(jobs).max(least);
         Self { weight: panels * mr * conv.depth(), tiles, per_job, copies }
     }
@@ -111,13 +112,16 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
         let block_len = conv.batch.div_ceil(blocks).next_multiple_of(V::LANES);
         let (mut hits, mut copy) = (Hits::default(), RowsOfB::default());
         let mut hit_position = usize::MAX;
-        for tile in self.tiles[0]..self.tiles[1] {
-            // Without copies all images of a place follow each other: they hit the same taps.
-            let (position, block) = if self.copies {
-                (tile % conv.positions(), tile / conv.positions())
-            } else {
-                (tile / blocks, tile % blocks)
-            };
+        // Tiles are numbered place by place. Without copies they are run in that order: all images of a place
+        // hit the same taps. With copies the places come one after the other, which see much of the same.
+        let passes = if self.copies { blocks } else { 1 };
+        let [first, end] = self.tiles;
+        let pass = |pass: usize| {
+            let start = first + (pass + passes - first % passes) % passes;
+            (start..end).step_by(passes)
+        };
+        for tile in (0..passes).flat_map(pass) {
+            let (position, block) = (tile / blocks, tile % blocks);
             let image = block * block_len;
             let place = [position / conv.grid[1], position % conv.grid[1]];
             if position != hit_position {

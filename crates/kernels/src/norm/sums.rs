@@ -161,12 +161,14 @@ struct Blocks {
 impl Blocks {
     fn new(layout: ChannelLayout) -> Self {
         let ChannelLayout { outer, inner, .. } = layout;
-        // Upper and lower places apart, as where `apply` cuts.
+        // Upper and lower places apart, as where `apply` cuts, and as many of them.
         let parts = inner.div_ceil(BLOCK).max(if inner < PART { 1 } else { 2 });
+        let parts = if parts > 4 { parts.next_multiple_of(4) } else { parts };
         let len = inner.div_ceil(parts).next_multiple_of(MAX_LANES).min(inner);
         let segments = if parts > 1 { 1 } else { BLOCK / inner.clamp(1, BLOCK) };
         let count = outer.div_ceil(segments) * parts;
-        let per_job = (JOB / BLOCK).min(count.div_ceil(2)).max(1);
+        let jobs = count.div_ceil(JOB / BLOCK).next_multiple_of(2);
+        let per_job = count.div_ceil(jobs.max(1)).max(1);
         Self { layout, segments, len, parts, count, per_job, jobs: count.div_ceil(per_job) }
     }
 

@@ -34,33 +34,33 @@ pub(in super::super) fn can_run<T: Copy>(x: &TensorRef<'_, T>, dy: &TensorRef<'_
     x.strides()[0] == 1 && dy.strides()[0] == 1
 }
 
-/// How the sum is cut. A *unit* is a row of places of up to `IMAGES` images.
+/// How the sum is cut. A *unit*, which is summed at once, is some rows of places of some images. All images
+/// of the upper rows come before those of the lower: like a convolution, a thread first takes one or the
+/// other, so that what it has written last is in its cache.
 struct Cut {
     /// Images of a unit, at the most.
     images: usize,
+    /// Rows of a unit, at the most.
+    rows: usize,
+    /// Units of the same rows.
+    groups: usize,
     units: usize,
-    /// Units that are summed at once: neighbouring rows of the same images.
-    block: usize,
     pieces: usize,
 }
 
 impl Cut {
     fn new(geometry: &Geometry, panels: usize) -> Self {
-        let (rows, channels, taps) =
-            (geometry.group_outputs(), geometry.group_inputs(), geometry.taps());
-        let most = BLOCK / geometry.out_size[1].max(1) / IMAGES.start * IMAGES.start;
+        let (outputs, inputs) = (geometry.group_outputs(), geometry.group_inputs());
+        let [height, width] = geometry.out_size;
+        let most = BLOCK / width.max(1) / IMAGES.start * IMAGES.start;
         let images = geometry.batch.min(most.clamp(IMAGES.start, IMAGES.end)).max(1);
-        let units = geometry.batch.div_ceil(images) * geometry.out_size[0];
-        let unit = images * (rows * geometry.out_size[1] + channels * geometry.in_size[1]);
-        let copies = COPIES / (rows * channels * taps).max(1);
-        let pieces = (units * unit / PIECE).max(JOBS / panels.max(1)).min(copies).min(units);
-        let pieces = pieces.clamp(1, MAX_PIECES);
-        Self {
-            images,
-            units,
-            block: (BLOCK / (images * geometry.out_size[1]).max(1)).clamp(1, geometry.out_size[0]),
-            pieces,
-        }
+        let rows = (BLOCK / (images * width).max(1)).clamp(1, height);
+        let groups = geometry.batch.div_ceil(images);
+        let units = height.div_ceil(rows) * groups;
+        let row = geometry.batch * (outputs * width + inputs * geometry.in_size[1]);
+        let copies = COPIES / (outputs * inputs * geometry.taps()).max(1);
+        let pieces = (height * row / PIECE).max(JOBS / panels.max(1)).min(copies).min(units);
+        Self { images, rows, groups, units, pieces: pieces.clamp(1, MAX_PIECES) }
     }
 
     fn piece(&self, index: usize) -> Range<usize> {
@@ -82,7 +82,7 @@ pub(in super::super) fn run<T: Element>(
     let (size, panels) = (rows * columns, rows.div_ceil(mr));
     let cut = Cut::new(geometry, panels);
     let packed_images = cut.images.next_multiple_of(MAX_LANES);
-    let packed = scratch::product([mr, cut.block, geometry.out_size[1], packed_images]);
+    let packed = scratch::product([mr, cut.rows, geometry.out_size[1], packed_images]);
     let places = geometry.out_size[0] * geometry.out_size[1];
     for group in 0..geometry.config.groups {
         scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
@@ -171,9 +171,8 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
-        let mut unit = self.units.start;
-        while unit < self.units.end {
-            let (block, end) = self.block(unit);
+        for unit in self.units.clone() {
+            let block = self.block(unit);
             self.pack::<V>(&block);
             // Few channels do not fill a tile: then some taps of a row of the kernel share it.
             let together = (V::NV / self.geometry.group_inputs()).max(1);
@@ -184,12 +183,11 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
                 self.add::<V>(&block, tap..end);
                 tap = end;
             }
-            unit = end;
         }
     }
 }
 
-/// What is summed at once: some rows of places of some images.
+/// A unit.
 struct Block {
     images: Range<usize>,
     out_rows: Range<usize>,
@@ -204,14 +202,14 @@ impl Block {
 }
 
 impl<T: Element> Piece<'_, T> {
-    /// The block that begins with a unit, and the first unit behind it.
     #[inline(always)]
-    fn block(&self, unit: usize) -> (Block, usize) {
-        let height = self.geometry.out_size[0];
-        let (first, row) = (unit / height * self.cut.images, unit % height);
-        let end = self.units.end.min(unit + self.cut.block).min(unit - row + height);
-        let images = first..self.geometry.batch.min(first + self.cut.images);
-        (Block { images, out_rows: row..row + (end - unit) }, end)
+    fn block(&self, unit: usize) -> Block {
+        let Cut { images, rows, groups, .. } = *self.cut;
+        let (first, row) = (unit % groups * images, unit / groups * rows);
+        Block {
+            images: first..self.geometry.batch.min(first + images),
+            out_rows: row..self.geometry.out_size[0].min(row + rows),
+        }
     }
 
     /// Packs the output's gradient: `[places][vectors][MR][LANES]`.
