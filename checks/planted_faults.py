@@ -110,9 +110,23 @@ FAULTS = [
     (
         "partial sums are cut by the number of threads",
         "crates/kernels/src/conv2d/backward_weight/direct.rs",
-        ".min(units).clamp(1, MAX_PIECES);",
-        ".min(units).clamp(1, MAX_PIECES.min(rayon::current_num_threads()));",
+        "pieces: pieces.clamp(1, MAX_PIECES)",
+        "pieces: pieces.clamp(1, MAX_PIECES.min(rayon::current_num_threads()))",
         ["cargo", "test", "-q", "-p", "topedge-nn", "--test", "threads"],
+    ),
+    (
+        "places that no tap meets are left out",
+        "crates/kernels/src/conv2d/direct.rs",
+        "operations / (JOB * convs.len().max(1)) + 1;",
+        "operations.div_ceil(JOB * convs.len().max(1));",
+        kernels("--lib", "sweep"),
+    ),
+    (
+        "a thread's part of a batch begins with the first row",
+        "crates/data/src/batch.rs",
+        "channel * plane + part * rows",
+        "channel * plane",
+        ["cargo", "test", "-q", "-p", "topedge-data", "--test", "suite", "loader"],
     ),
     (
         "a batch leaks a little",

@@ -212,6 +212,29 @@ proptest! {
 }
 
 #[test]
+fn threads_that_make_a_batch_together_make_the_same() {
+    let data = dataset(37, [3, 17, 23]);
+    for format in [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast, MemoryFormat::BatchLast] {
+        let config = LoaderConfig {
+            batch_size: 37,
+            normalize: Normalize::of(&data),
+            format,
+            prefetch: false,
+            ..Default::default()
+        };
+        let loader = DataLoader::new(data.clone(), config).unwrap();
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| collect(&loader, 0).remove(0))
+        };
+        let one = on(1);
+        for threads in 2..6 {
+            assert_eq!(on(threads), one, "{format:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
 fn batch_counts_of_mnist() {
     let data = Dataset::new(vec![0; 60_000], [1, 1, 1], vec![0; 60_000], vocab(&["x"])).unwrap();
     for (batch_size, drop_last, batches) in
