@@ -1,5 +1,5 @@
-//! A whole training run gives the same weights on any number of threads, with and without a thread that
-//! prepares batches, each time, on each instruction set.
+//! A whole training run gives the same weights on any number of threads, with and without leave for a
+//! thread that prepares batches, each time, on each instruction set.
 //!
 //! Five repeats of a longer run:
 //! `cargo test --release -p topedge-nn --test threads -- --ignored --nocapture`.
