@@ -16,7 +16,7 @@ use crate::random::generator;
 
 /// How a [`DataLoader`] hands out its data. By default: 64 images a batch, in the order of the
 /// data set, the last batch as short as it comes, pixels scaled to 0..1, batch-last in memory,
-/// prepared ahead.
+/// prepared ahead where a core is left for that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
     /// Images in a batch.
@@ -31,10 +31,10 @@ pub struct LoaderConfig {
     pub format: MemoryFormat,
     /// What the pixels are normalised by.
     pub normalize: Normalize,
-    /// Whether a background thread prepares the next batches while the caller uses this one, where the
-    /// rayon pool leaves a core for it; where not, the pool's threads make each batch together when it is
-    /// asked for. There is no need of several: making a batch takes about a thirtieth of the time in which
-    /// one core trains the smallest networks on it.
+    /// Whether a background thread prepares the next batches while the caller uses this one, where the rayon
+    /// pool of who calls [`DataLoader::epoch`] leaves a core for it; where not, the pool's threads make each
+    /// batch together when it is asked for. There is no need of several: making a batch takes about a
+    /// thirtieth of the time in which one core trains the smallest networks on it.
     pub prefetch: bool,
 }
 
@@ -338,7 +338,9 @@ mod tests {
                 spare: Spare::default(),
                 shared: true,
             };
-            let mut epoch = Epoch::new(batches, prefetch);
+            // A pool of one leaves a core for a thread that prepares, if there are two.
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            let mut epoch = pool.install(|| Epoch::new(batches, prefetch));
             assert_eq!(epoch.next().unwrap().unwrap().indices, [0, 1]);
             let error = epoch.next().unwrap().unwrap_err().to_string();
             assert!(error.starts_with("the loader of batches panicked: "), "{error}");
