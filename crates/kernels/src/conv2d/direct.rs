@@ -57,6 +57,11 @@ impl Cut {
         let per_job = tiles.div_ceil(jobs).max(least);
         Self { weight: panels * mr * conv.depth(), tiles, per_job, copies }
     }
+
+    /// Jobs that have tiles.
+    fn jobs(&self) -> usize {
+        self.tiles.div_ceil(self.per_job.max(1))
+    }
 }
 
 /// Runs some `convs`, for each of which [`can_run`] holds, side by side.
@@ -72,6 +77,9 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
     // phases of one gradient, those are its share of what comes before and after.
     let jobs = operations / (JOB * convs.len().max(1)) + 1;
     let jobs = jobs.next_multiple_of(EVEN);
+    // No more than the tiles make: a thread's share would be of empty ones.
+    let used = convs.iter().map(|conv| Cut::new(conv, tile, jobs).jobs()).max().unwrap_or(0);
+    let jobs = used.next_multiple_of(EVEN);
     let cut = |conv: &TapConv<'_, T>| Cut::new(conv, tile, jobs);
     let run_packed = |weights: &[T]| {
         parallel::for_each(jobs * convs.len(), operations, |job| {

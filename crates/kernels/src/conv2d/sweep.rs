@@ -14,8 +14,8 @@
 #[path = "../../tests/common/guard.rs"]
 mod guard;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::guard::{Guarded, Side};
 use super::taps::{self, TapConv};
@@ -292,10 +292,10 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
                 _ => 0.0,
             };
             // Groups and phases that this path cannot run are left to the general one.
-            let ran = Cell::new(false);
+            let ran = AtomicBool::new(false);
             let each = |convs: &[TapConv<'_, T>]| {
                 if run(isa, convs) {
-                    ran.set(true);
+                    ran.store(true, Ordering::Relaxed);
                 } else {
                     // SAFETY: the `convs` are of views, by the geometry that they were checked against.
                     unsafe { T::taps(isa, Winograd::Off, convs) };

@@ -12,7 +12,7 @@
 
 use super::geometry::Geometry;
 use crate::element::Element;
-use crate::parallel;
+use crate::parallel::{self, SharedMut};
 use crate::view::{TensorMut, TensorRef};
 
 /// A place of the kernel that meets the source.
@@ -225,7 +225,7 @@ pub(super) fn forward<T: Element>(
     weight: &TensorRef<'_, T>,
     bias: Option<&[T]>,
     y: &mut TensorMut<'_, T>,
-    run: impl Fn(&[TapConv<'_, T>]),
+    run: impl Fn(&[TapConv<'_, T>]) + Sync + Send,
 ) {
     let config = geometry.config;
     let weight_strides = weight.strides();
@@ -234,7 +234,8 @@ pub(super) fn forward<T: Element>(
         weight_strides: [weight_strides[2], weight_strides[3]],
     };
     let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
-    for group in 0..config.groups {
+    let (target, strides) = (SharedMut::new(y.as_ptr()), y.strides());
+    parallel::for_each_whole(config.groups, operations_of_group(geometry), |group| {
         let first = group * rows;
         run(&[TapConv {
             batch: geometry.batch,
@@ -250,13 +251,17 @@ pub(super) fn forward<T: Element>(
             },
             weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
             weight_strides: [weight_strides[0], weight_strides[1]],
-            target: Target {
-                pointer: y.as_ptr().wrapping_add(first * y.strides()[1]),
-                strides: y.strides(),
-            },
+            target: Target { pointer: target.get().wrapping_add(first * strides[1]), strides },
             bias: bias.map(|bias| &bias[first..first + rows]),
         }]);
-    }
+    });
+}
+
+/// Multiply-adds of a group, about.
+fn operations_of_group(geometry: &Geometry) -> usize {
+    let [height, width] = geometry.out_size;
+    let depth = geometry.group_inputs() * geometry.taps();
+    parallel::operations([geometry.batch, geometry.group_outputs(), depth, height, width])
 }
 
 /// Phases that are given to `run` at once: those of a stride of 2.
@@ -269,12 +274,13 @@ pub(super) fn backward_input<T: Element>(
     dy: &TensorRef<'_, T>,
     weight: &TensorRef<'_, T>,
     dx: &mut TensorMut<'_, T>,
-    run: impl Fn(&[TapConv<'_, T>]),
+    run: impl Fn(&[TapConv<'_, T>]) + Sync + Send,
 ) {
     let (stride, [height, width]) = (geometry.config.stride, geometry.in_size);
     let (weight_strides, strides) = (weight.strides(), dx.strides());
     let (rows, channels) = (geometry.group_inputs(), geometry.group_outputs());
     let phases = [stride[0].min(height), stride[1].min(width)];
+    let target = SharedMut::new(dx.as_ptr());
     let conv = |group: usize, phase: usize| {
         let phase = [phase / phases[1], phase % phases[1]];
         let first = group * channels;
@@ -296,7 +302,7 @@ pub(super) fn backward_input<T: Element>(
             weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
             weight_strides: [weight_strides[1], weight_strides[0]],
             target: Target {
-                pointer: dx.as_ptr().wrapping_add(
+                pointer: target.get().wrapping_add(
                     phase[0] * strides[2] + phase[1] * strides[3] + group * rows * strides[1],
                 ),
                 strides: [
@@ -311,12 +317,12 @@ pub(super) fn backward_input<T: Element>(
         }
     };
     let count = phases[0] * phases[1];
-    for group in 0..geometry.config.groups {
+    parallel::for_each_whole(geometry.config.groups, operations_of_group(geometry), |group| {
         for first in (0..count).step_by(TOGETHER) {
             let some = TOGETHER.min(count - first);
             let convs: [_; TOGETHER] =
                 std::array::from_fn(|index| conv(group, first + index.min(some - 1)));
             run(&convs[..some]);
         }
-    }
+    });
 }

@@ -56,6 +56,9 @@ impl<T: Element, const RELU: bool> Reduction<T, 1> for Moments<RELU> {
         if a[0] == 0.0 {
             return b;
         }
+        if b[0] == 0.0 {
+            return a;
+        }
         let difference = b[1] / b[0] - a[1] / a[0];
         let between = difference * difference * (a[0] * b[0] / (a[0] + b[0]));
         [a[0] + b[0], a[1] + b[1], a[2] + b[2] + between]
@@ -161,9 +164,13 @@ struct Blocks {
 impl Blocks {
     fn new(layout: ChannelLayout) -> Self {
         let ChannelLayout { outer, inner, .. } = layout;
-        // Upper and lower places apart, as where `apply` cuts, and as many of them.
+        // Upper and lower places apart, as where `apply` cuts, and of one segment as many of them.
         let parts = inner.div_ceil(BLOCK).max(if inner < PART { 1 } else { 2 });
-        let parts = if parts > 4 { parts.next_multiple_of(4) } else { parts };
+        let parts = match parts {
+            1 => 1,
+            2..=4 => parts.next_multiple_of(2),
+            _ => parts.next_multiple_of(4),
+        };
         let len = inner.div_ceil(parts).next_multiple_of(MAX_LANES).min(inner);
         let segments = if parts > 1 { 1 } else { BLOCK / inner.clamp(1, BLOCK) };
         let count = outer.div_ceil(segments) * parts;

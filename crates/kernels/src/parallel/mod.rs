@@ -36,6 +36,16 @@ pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Syn
     }
 }
 
+/// Calls `job` for each of `jobs` pieces of about `operations` multiply-adds each, which share themselves out:
+/// side by side only where each is too small for that.
+pub(crate) fn for_each_whole(jobs: usize, operations: usize, job: impl Fn(usize) + Sync + Send) {
+    if operations < SMALL {
+        for_each(jobs, operations.saturating_mul(jobs), job);
+    } else {
+        (0..jobs).for_each(job);
+    }
+}
+
 /// Both results, of work that together is about `operations` multiply-adds; in parallel if that is
 /// worth it. A caller inside the pool finds its other threads awake, for a moment after each call.
 pub fn join<T: Send>(
