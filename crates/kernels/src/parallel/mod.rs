@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 /// Below this many operations a second thread costs more than it brings: one core does this much
 /// in the time in which the two have found each other and fetched what the other has written.
-const SMALL: usize = 1 << 18;
+const SMALL: usize = 1 << 17;
 
 /// Multiply-adds in the time in which an element is read, changed a little and written.
 pub(crate) const MOVED: usize = 8;
