@@ -12,18 +12,18 @@ use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{lock, take};
 
-/// Microseconds for which idle threads watch for the caller's next loop.
-const LINGER: u64 = 200;
-/// Microseconds for which they watch at the longest, before they have to be asked again: a thread that
-/// came here while it waited for something else gets back to that.
-const LONGEST: u64 = 20_000;
+/// For how long idle threads watch for the caller's next loop.
+const LINGER: Duration = Duration::from_micros(200);
+/// For how long they watch at the longest, before they have to be asked again: a thread that came here
+/// while it waited for something else gets back to that.
+const LONGEST: Duration = Duration::from_millis(20);
 /// Looks at the caller's place between two at the clock and at rayon's queues: about a microsecond.
 const LOOKS: usize = 32;
 /// Looks between two offers to let other programs run, each of which takes as long as some of them.
@@ -64,8 +64,8 @@ impl<'a> Loop<'a> {
                 let size = self.jobs / self.shares + usize::from(share < self.jobs % self.shares);
                 let first = self.jobs / self.shares * share + share.min(self.jobs % self.shares);
                 let taken = &self.taken[share].0;
-                // The look before saves those that come last a write.
-                while taken.load(Relaxed) < size {
+                // The look before saves those that come last a write. One's own share is not yet taken.
+                while turn == 0 || taken.load(Relaxed) < size {
                     let index = taken.fetch_add(1, Relaxed);
                     if index >= size {
                         break;
@@ -82,7 +82,9 @@ impl<'a> Loop<'a> {
     }
 }
 
-/// The loops of one thread of a pool, as those that help it see them.
+/// The loops of one thread of a pool, as those that help it see them. Everything that a loop changes is in
+/// one cache line, which goes from thread to thread as seldom as can be.
+#[repr(align(128))]
 struct Caller {
     /// How many there have been.
     loops: AtomicUsize,
@@ -90,19 +92,20 @@ struct Caller {
     current: AtomicPtr<Loop<'static>>,
     /// Threads that have looked at `current` and may be at work on what they saw.
     inside: AtomicUsize,
-    /// When the last loop began or ended; see [`now`].
-    last: AtomicU64,
     /// Threads that watch for the next one.
-    watching: AtomicUsize,
+    watching: Watching,
 }
+
+/// In a pair of cache lines of its own: the caller reads it before each loop.
+#[repr(align(128))]
+struct Watching(AtomicUsize);
 
 thread_local! {
     static CALLER: Arc<Caller> = Arc::new(Caller {
         loops: AtomicUsize::new(0),
         current: AtomicPtr::new(ptr::null_mut()),
         inside: AtomicUsize::new(0),
-        last: AtomicU64::new(0),
-        watching: AtomicUsize::new(0),
+        watching: Watching(AtomicUsize::new(0)),
     });
     /// Whether this thread runs a loop, or a job of one.
     static AT_WORK: Cell<bool> = const { Cell::new(false) };
@@ -125,12 +128,6 @@ impl Drop for AtWork {
     }
 }
 
-/// Microseconds since some moment.
-fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    START.elapsed().as_micros() as u64
-}
-
 /// Whether the loops of this thread, as it is now, can be a team's.
 pub(super) fn can_run() -> bool {
     !AT_WORK.get() && rayon::current_thread_index().is_some()
@@ -140,9 +137,10 @@ pub(super) fn can_run() -> bool {
 pub(super) fn run(jobs: usize, job: &(dyn Fn(usize) + Sync)) {
     let work = Loop::new(jobs, job);
     CALLER.with(|caller| {
-        caller.current.store(ptr::from_ref(&work).cast_mut().cast(), SeqCst);
-        caller.loops.fetch_add(1, Release);
         keep_awake(caller);
+        // Only this thread changes these two. Whoever sees the new number sees the new loop, or that it is over.
+        caller.current.store(ptr::from_ref(&work).cast_mut().cast(), Release);
+        caller.loops.store(caller.loops.load(Relaxed) + 1, Release);
         // Until nobody is inside any more: what is taken from rayon's queues on the way may have loops of
         // its own, and those must not wait for who is inside this one.
         let _at_work = AtWork::enter();
@@ -158,7 +156,6 @@ pub(super) fn run(jobs: usize, job: &(dyn Fn(usize) + Sync)) {
             }
             spin_loop();
         }
-        caller.last.store(now(), Relaxed);
     });
     if let Some(panic) = take(&work.panic) {
         resume_unwind(panic);
@@ -166,11 +163,12 @@ pub(super) fn run(jobs: usize, job: &(dyn Fn(usize) + Sync)) {
 }
 
 impl Caller {
-    /// Helps with the loop that runs now, if there is one and it is not that which was `seen` last.
-    fn help(&self, member: usize, seen: &mut usize) {
+    /// Helps with the loop that runs now, if there is one and it is not that which was `seen` last. Returns
+    /// whether there has been a new one.
+    fn help(&self, member: usize, seen: &mut usize) -> bool {
         let loops = self.loops.load(Acquire);
         if loops == *seen {
-            return;
+            return false;
         }
         *seen = loops;
         self.inside.fetch_add(1, SeqCst);
@@ -182,16 +180,16 @@ impl Caller {
             work.work(member);
         }
         self.inside.fetch_sub(1, Release);
+        true
     }
 }
 
 /// Makes sure that the pool's other threads watch the caller from now on.
 fn keep_awake(caller: &Arc<Caller>) {
-    caller.last.store(now(), Relaxed);
-    if caller.watching.load(Acquire) > 0 {
+    if caller.watching.0.load(Acquire) > 0 {
         return;
     }
-    caller.watching.store(rayon::current_num_threads() - 1, Relaxed);
+    caller.watching.0.store(rayon::current_num_threads() - 1, Relaxed);
     let (this, caller) = (rayon::current_thread_index().unwrap_or(0), Arc::clone(caller));
     rayon::spawn_broadcast(move |context| {
         if context.index() != this && !AT_WORK.get() {
@@ -199,24 +197,28 @@ fn keep_awake(caller: &Arc<Caller>) {
             watch(&caller, (context.index() + threads - this) % threads);
         }
         if context.index() != this {
-            caller.watching.fetch_sub(1, Release);
+            caller.watching.0.fetch_sub(1, Release);
         }
     });
 }
 
 /// Helps `caller` until it has not had a loop for a while, or for long enough.
 fn watch(caller: &Caller, member: usize) {
-    let (mut seen, mut looks, start) = (0, 0, now());
+    let start = Instant::now();
+    let (mut seen, mut looks, mut last) = (0, 0, start);
     loop {
+        let mut helped = false;
         for _ in 0..LOOKS {
-            caller.help(member, &mut seen);
+            helped |= caller.help(member, &mut seen);
             spin_loop();
         }
         looks += LOOKS;
         let found = rest(looks);
-        let now = now();
-        let idle = !found && now.saturating_sub(caller.last.load(Relaxed)) > LINGER;
-        if idle || now - start > LONGEST {
+        let now = Instant::now();
+        if helped || found {
+            last = now;
+        }
+        if now - last > LINGER || now - start > LONGEST {
             return;
         }
     }
