@@ -40,32 +40,39 @@ fn check<T: Element>(case: &Case) {
     let (y, dx, dw) = (integers::<T>(y_len, 5), integers::<T>(x_len, 6), integers::<T>(w_len, 7));
     let outputs = |reference: bool| {
         let (mut y, mut dx, mut dw) = (y.clone(), dx.clone(), dw.clone());
-        let mut db = vec![T::ONE; weight[0]];
+        let (mut db, mut other_dw) = (vec![T::ONE; weight[0]], dw.clone());
+        let mut other_db = db.clone();
         let y_view = TensorMut::new(&mut y, output, ys).unwrap();
         let dx_view = TensorMut::new(&mut dx, input, xs).unwrap();
         let dw_view = TensorMut::new(&mut dw, weight, ws).unwrap();
+        let other = TensorMut::new(&mut other_dw, weight, ws).unwrap();
         if reference {
             naive::forward(x_view, w_view, bias, config, y_view).unwrap();
             naive::backward_input(dy_view, w_view, config, dx_view).unwrap();
             naive::backward_weight(x_view, dy_view, config, dw_view).unwrap();
             naive::backward_bias(dy_view, &mut db).unwrap();
+            naive::backward_weight(x_view, dy_view, config, other).unwrap();
+            naive::backward_bias(dy_view, &mut other_db).unwrap();
         } else {
             conv2d::forward(x_view, w_view, bias, config, y_view).unwrap();
             conv2d::backward_input(dy_view, w_view, config, dx_view).unwrap();
             conv2d::backward_weight(x_view, dy_view, config, dw_view).unwrap();
             conv2d::backward_bias(dy_view, &mut db).unwrap();
+            let db = &mut other_db;
+            conv2d::backward_parameters(x_view, dy_view, config, other, db).unwrap();
         }
-        [y, dx, dw, db]
+        [y, dx, dw, db, other_dw, other_db]
     };
     let expected = outputs(true);
     // What each element of a result sums: taps and channels, or places.
-    let terms =
-        [9 * weight[1], 9 * weight[0] / config.groups, output[0] * output[2] * output[3], 0];
+    let places = output[0] * output[2] * output[3];
+    let terms = [9 * weight[1], 9 * weight[0] / config.groups, places, 0, places, 0];
     let setting = if case.winograd { Winograd::Always } else { Winograd::Off };
     let unit = WINOGRAD_BOUND[usize::from(case.double)];
     for isa in Isa::available() {
         let got = isa.with(|| setting.with(|| outputs(false)));
-        for (i, what) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
+        for (i, what) in ["y", "dx", "dw", "db", "dw with db", "db with dw"].into_iter().enumerate()
+        {
             let bound = if case.winograd { unit * terms[i].max(9) as f64 } else { 0.0 };
             let near = |(a, b): (&T, &T)| (a.to_f64() - b.to_f64()).abs() <= bound;
             let right = got[i] == expected[i] || got[i].iter().zip(&expected[i]).all(near);

@@ -132,6 +132,13 @@ fn outputs_that_do_not_fit() {
         refused(conv2d::forward(x, w, None, &config, y!()), "shape of the output");
         refused(conv2d::backward_input(x, w, &config, y!()), "kernel along height");
         refused(conv2d::backward_weight(x, x, &config, y!()), "output's gradient");
+        let mut db = [7.0; 4];
+        let both = conv2d::backward_parameters(x, x, &config, y!(), &mut db);
+        refused(both, "output's gradient");
+        let to = TensorMut::contiguous(&mut y[..4], [4, 1, 1, 1]).unwrap();
+        let grouped = Conv2dConfig { groups: 4, ..config };
+        refused(conv2d::backward_parameters(x, x, &grouped, to, &mut db[..3]), "bias's gradient");
+        assert_eq!(db, [7.0; 4]);
         let config = Pool2dConfig::new([2, 2]);
         assert!(pool::avg_forward(x, &config, y!()).is_err());
         assert!(pool::avg_backward(x, &config, y!()).is_err());

@@ -45,28 +45,35 @@ fn check<T: Element>(case: &Case) {
     let (y, dx, dw) = (integers::<T>(y_len, 5), integers::<T>(x_len, 6), integers::<T>(w_len, 7));
     let outputs = |naive: bool| {
         let (mut y, mut dx, mut dw) = (y.clone(), dx.clone(), dw.clone());
-        let mut db = vec![T::ONE; weight[0]];
+        let (mut db, mut other_dw) = (vec![T::ONE; weight[0]], dw.clone());
+        let mut other_db = db.clone();
         let y_view = TensorMut::new(&mut y, output, ys).unwrap();
         let dx_view = TensorMut::new(&mut dx, *input, xs).unwrap();
         let dw_view = TensorMut::new(&mut dw, *weight, ws).unwrap();
+        let other = TensorMut::new(&mut other_dw, *weight, ws).unwrap();
         if naive {
             use reference::conv2d as naive;
             naive::forward(x_view, w_view, b, config, y_view).unwrap();
             naive::backward_input(dy_view, w_view, config, dx_view).unwrap();
             naive::backward_weight(x_view, dy_view, config, dw_view).unwrap();
             naive::backward_bias(dy_view, &mut db).unwrap();
+            naive::backward_weight(x_view, dy_view, config, other).unwrap();
+            naive::backward_bias(dy_view, &mut other_db).unwrap();
         } else {
             conv2d::forward(x_view, w_view, b, config, y_view).unwrap();
             conv2d::backward_input(dy_view, w_view, config, dx_view).unwrap();
             conv2d::backward_weight(x_view, dy_view, config, dw_view).unwrap();
             conv2d::backward_bias(dy_view, &mut db).unwrap();
+            let db = &mut other_db;
+            conv2d::backward_parameters(x_view, dy_view, config, other, db).unwrap();
         }
-        [y, dx, dw, db]
+        [y, dx, dw, db, other_dw, other_db]
     };
     let expected = outputs(true);
     each_isa(|isa| {
+        let names = ["y", "dx", "dw", "db", "dw with db", "db with dw"];
         for ((got, expected), what) in
-            Winograd::Off.with(|| outputs(false)).iter().zip(&expected).zip(["y", "dx", "dw", "db"])
+            Winograd::Off.with(|| outputs(false)).iter().zip(&expected).zip(names)
         {
             assert!(got == expected, "{what} differs on {} in {case:?}", isa.name());
         }
@@ -336,6 +343,7 @@ fn threads_do_not_change_the_bits() {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let (mut y, mut dx) = (vec![0.0; y_len], vec![0.0; x_len]);
                 let (mut dw, mut db) = (vec![0.0; w_len], vec![0.0; weight[0]]);
+                let (mut other_dw, mut other_db) = (dw.clone(), db.clone());
                 pool.install(|| {
                     isa.with(|| {
                         let x = TensorRef::new(&x, input, xs).unwrap();
@@ -348,9 +356,12 @@ fn threads_do_not_change_the_bits() {
                         let dw = TensorMut::new(&mut dw, weight, ws).unwrap();
                         conv2d::backward_weight(x, dy, &config, dw).unwrap();
                         conv2d::backward_bias(dy, &mut db).unwrap();
+                        let dw = TensorMut::new(&mut other_dw, weight, ws).unwrap();
+                        let db = &mut other_db;
+                        conv2d::backward_parameters(x, dy, &config, dw, db).unwrap();
                     })
                 });
-                [y, dx, dw, db]
+                [y, dx, dw, db, other_dw, other_db]
             };
             let one = run(1);
             for threads in [2, 3, 4, 8] {

@@ -366,6 +366,23 @@ macro_rules! convolve {
     };
 }
 
+fn parameters<T: Element>(
+    room: Room,
+    input: [usize; 4],
+    weight: [usize; 4],
+    config: &Conv2dConfig,
+    format: Format,
+) {
+    let output = conv2d::output_shape(input, weight, config).unwrap();
+    let ((x, xs), (dy, ys)) = (room.tensor::<T>(input, format), room.tensor::<T>(output, format));
+    let (mut dw, ws) = room.tensor::<T>(weight, Format::Contiguous);
+    let mut db = room.numbers::<T>(output[1]);
+    let x = TensorRef::new(&x, input, xs).unwrap();
+    let dy = TensorRef::new(&dy, output, ys).unwrap();
+    let dw = TensorMut::new(&mut dw, weight, ws).unwrap();
+    conv2d::backward_parameters(x, dy, config, dw, &mut db).unwrap();
+}
+
 fn convolutions<T: Element>(room: Room) {
     for (input, kernel, stride, padding) in WINDOWS {
         for filters in [1, 5, 8, 17, 49] {
@@ -375,6 +392,7 @@ fn convolutions<T: Element>(room: Room) {
                 let weight = [filters, input[1], height, width];
                 let config = Conv2dConfig { stride, padding, ..Default::default() };
                 convolve!(conv2d, room, input, weight, &config, format);
+                parameters::<T>(room, input, weight, &config, format);
                 let weight = [input[1], filters, height, width];
                 let config = ConvTranspose2dConfig { stride, ..Default::default() };
                 convolve!(conv_transpose2d, room, input, weight, &config, format);

@@ -26,18 +26,27 @@ impl<T: Float> Backward<T> for Conv2d<T> {
             conv2d::backward_input(of_y, weight, &self.config, dx.images_mut(OP, "dx")?)?;
             Ok(dx)
         })?;
+        // With that of the weight, which reads all of `dy` anyway; by itself only if that is not wanted.
+        let mut dbias =
+            if grads.wants(2) { Some(dy.like_with_shape(OP, &dy.shape()[1..2])?) } else { None };
         grads.add(1, || {
             let mut dweight = self.weight.like_with_shape(OP, self.weight.shape())?;
             let x = self.x.images(OP, "x", X)?;
             let place = dweight.images_mut(OP, "dweight")?;
-            conv2d::backward_weight(x, of_y, &self.config, place)?;
+            match &mut dbias {
+                Some(dbias) => {
+                    let dbias = dbias.make_mut();
+                    conv2d::backward_parameters(x, of_y, &self.config, place, dbias)?;
+                }
+                None => conv2d::backward_weight(x, of_y, &self.config, place)?,
+            }
             Ok(dweight)
         })?;
-        grads.add(2, || {
-            let mut dbias = dy.like_with_shape(OP, &dy.shape()[1..2])?;
+        let Some(mut dbias) = dbias else { return Ok(()) };
+        if !grads.wants(1) {
             conv2d::backward_bias(of_y, dbias.make_mut())?;
-            Ok(dbias)
-        })
+        }
+        grads.add(2, || Ok(dbias))
     }
 }
 

@@ -14,22 +14,30 @@ use crate::view::TensorRef;
 /// If `db` does not have one number for each channel of `dy`, or `dy` has more elements than any memory
 /// holds.
 pub fn backward_bias<T: Element>(dy: TensorRef<'_, T>, db: &mut [T]) -> Result<()> {
-    let op = "conv2d backward to bias";
-    let [batch, channels, height, width] = dy.shape();
+    check("conv2d backward to bias", &dy, db)?;
+    run(Isa::current(), &dy, db);
+    Ok(())
+}
+
+/// What [`backward_bias`] says about the arguments.
+pub(super) fn check<T: Element>(op: &'static str, dy: &TensorRef<'_, T>, db: &[T]) -> Result<()> {
     check_elements(op, "output's gradient", dy.shape())?;
-    check_len(op, "the bias's gradient", channels, db.len())?;
+    check_len(op, "the bias's gradient", dy.shape()[1], db.len())
+}
+
+/// Computes the gradient, of arguments for which [`check`] found nothing to say.
+pub(super) fn run<T: Element>(isa: Isa, dy: &TensorRef<'_, T>, db: &mut [T]) {
     if dy.shape().contains(&0) {
         db.fill(T::ZERO);
-        return Ok(());
+        return;
     }
-    let isa = Isa::current();
+    let [batch, channels, height, width] = dy.shape();
     let to = SharedMut::new(db.as_mut_ptr());
     parallel::for_each(channels, batch * channels * height * width * MOVED, |channel| {
-        let sum = T::run(isa, SumChannel { dy: &dy, channel });
+        let sum = T::run(isa, SumChannel { dy, channel });
         // SAFETY: one job a channel, and `db` has them all.
         unsafe { *to.get().add(channel) = sum };
     });
-    Ok(())
 }
 
 /// Sums one channel: along the axis that is contiguous in memory in vectors, and over the others in

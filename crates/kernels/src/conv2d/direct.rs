@@ -40,27 +40,22 @@ struct Cut {
     /// Elements of the packed weight.
     weight: usize,
     tiles: usize,
-    /// Tiles of a job.
-    per_job: usize,
+    /// Jobs, at the most.
+    jobs: usize,
     /// Whether the rows of B of every tile are copied, or only where they do not fill a vector.
     copies: bool,
 }
 
 impl Cut {
-    fn new<T>(conv: &TapConv<'_, T>, [mr, nr]: [usize; 2], jobs: usize) -> Self {
+    fn new<T>(conv: &TapConv<'_, T>, [mr, nr]: [usize; 2]) -> Self {
         let panels = conv.rows.div_ceil(mr);
         let tiles = conv.positions() * conv.batch.div_ceil(nr);
         let copies = panels >= COPY_FROM_PANELS;
         // Whole rows of the grid, but where that leaves too few jobs.
         let row = conv.grid[1] * conv.batch.div_ceil(nr);
         let least = if copies { row.min(tiles.div_ceil(JOBS)) } else { 1 };
-        let per_job = tiles.div_ceil(jobs).max(least);
-        Self { weight: panels * mr * conv.depth(), tiles, per_job, copies }
-    }
-
-    /// Jobs that have tiles.
-    fn jobs(&self) -> usize {
-        self.tiles.div_ceil(self.per_job.max(1))
+        let jobs = tiles.div_ceil(least.max(1));
+        Self { weight: panels * mr * conv.depth(), tiles, jobs, copies }
     }
 }
 
@@ -73,22 +68,19 @@ impl Cut {
 pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
     let tile = T::run(isa, TileSize);
     let operations = convs.iter().map(TapConv::operations).fold(0, usize::saturating_add);
+    let cut = |conv: &TapConv<'_, T>| Cut::new(conv, tile);
     // Of each sum. A thread first takes the upper places of all of them, or the lower: where the sums are
     // phases of one gradient, those are its share of what comes before and after.
     let jobs = operations / (JOB * convs.len().max(1)) + 1;
+    let jobs = convs.iter().map(|conv| cut(conv).jobs.min(jobs)).max().unwrap_or(0);
     let jobs = jobs.next_multiple_of(EVEN);
-    // No more than the tiles make: a thread's share would be of empty ones.
-    let used = convs.iter().map(|conv| Cut::new(conv, tile, jobs).jobs()).max().unwrap_or(0);
-    let jobs = used.next_multiple_of(EVEN);
-    let cut = |conv: &TapConv<'_, T>| Cut::new(conv, tile, jobs);
     let run_packed = |weights: &[T]| {
         parallel::for_each(jobs * convs.len(), operations, |job| {
             let (part, index) = (job / convs.len(), job % convs.len());
             let (before, conv) = (&convs[..index], &convs[index]);
-            let Cut { weight, tiles, per_job, copies } = cut(conv);
+            let Cut { weight, tiles, copies, .. } = cut(conv);
             let weight = &weights[before.iter().map(|conv| cut(conv).weight).sum()..][..weight];
-            let first = (part * per_job).min(tiles);
-            let tiles = [first, tiles.min(first + per_job)];
+            let tiles = [part, part + 1].map(|part| parallel::share(tiles, jobs, part));
             scratch::with(scratch::product([conv.depth(), tile[1]]), |rows: &mut [T]| {
                 T::run(isa, Tiles { conv, weight, tiles, copies, rows });
             });

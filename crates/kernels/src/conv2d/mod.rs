@@ -123,6 +123,27 @@ pub fn backward_weight<T: Element>(
     let op = "conv2d backward to weight";
     let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
     Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
-    T::backward_weight(Isa::current(), Winograd::current(), &geometry, &x, &dy, &mut dw);
+    T::backward_weight(Isa::current(), Winograd::current(), &geometry, &x, &dy, &mut dw, None);
+    Ok(())
+}
+
+/// Sets `dw` as [`backward_weight`] does and `db` as [`backward_bias`], to within rounding: on paths that
+/// copy `dy` its sums are taken on the way, and cost no pass over memory of their own.
+///
+/// # Errors
+///
+/// If the shapes do not fit together; see [`output_shape`].
+pub fn backward_parameters<T: Element>(
+    x: TensorRef<'_, T>,
+    dy: TensorRef<'_, T>,
+    config: &Conv2dConfig,
+    mut dw: TensorMut<'_, T>,
+    db: &mut [T],
+) -> Result<()> {
+    let op = "conv2d backward to weight and bias";
+    let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
+    Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
+    bias::check(op, &dy, db)?;
+    T::backward_weight(Isa::current(), Winograd::current(), &geometry, &x, &dy, &mut dw, Some(db));
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::slice::from_ref;
 
 use super::geometry::Geometry;
 use super::taps::TapConv;
-use super::{backward_weight, channels_last, direct, packed, planar, winograd};
+use super::{backward_weight, bias, channels_last, direct, packed, planar, winograd};
 use crate::arch::{Isa, MAX_LANES};
 use crate::element::Element;
 use crate::parallel;
@@ -130,7 +130,7 @@ pub trait Paths: Sized {
     #[allow(private_interfaces)] // Called in this crate alone.
     unsafe fn taps(isa: Isa, setting: Winograd, convs: &[TapConv<'_, Self>]);
 
-    /// Computes the gradient of the weight.
+    /// Computes the gradient of the weight and, if it is wanted, of the bias.
     #[doc(hidden)]
     #[allow(private_interfaces)] // Called in this crate alone.
     fn backward_weight(
@@ -140,6 +140,7 @@ pub trait Paths: Sized {
         x: &TensorRef<'_, Self>,
         dy: &TensorRef<'_, Self>,
         dw: &mut TensorMut<'_, Self>,
+        db: Option<&mut [Self]>,
     );
 }
 
@@ -160,8 +161,9 @@ macro_rules! paths {
                 x: &TensorRef<'_, Self>,
                 dy: &TensorRef<'_, Self>,
                 dw: &mut TensorMut<'_, Self>,
+                db: Option<&mut [Self]>,
             ) {
-                weight_gradient(isa, setting, geometry, x, dy, dw);
+                weight_gradient(isa, setting, geometry, x, dy, dw, db);
             }
         }
     )+};
@@ -206,28 +208,24 @@ fn pointwise_pays<T: Copy>(geometry: &Geometry, x: &TensorRef<'_, T>) -> Option<
     (many_weights || apart >= least).then_some(transposed)
 }
 
-/// Computes the gradient of the weight.
-fn weight_gradient<T: Element>(
-    isa: Isa,
+/// The paths of the gradient of the weight.
+enum WeightPath {
+    Taps,
+    Winograd,
+    Pointwise { transposed: bool },
+    Direct,
+    ChannelsLast,
+    Packed,
+}
+
+fn weight_path<T: Element>(
     setting: Winograd,
     geometry: &Geometry,
     x: &TensorRef<'_, T>,
     dy: &TensorRef<'_, T>,
-    dw: &mut TensorMut<'_, T>,
-) {
-    let weights = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
-    if weights == 0 {
-        return;
-    }
-    if x.shape().contains(&0) {
-        dw.fill(T::ZERO);
-        return;
-    }
+) -> WeightPath {
     if backward_weight::taps::must_run(geometry) {
-        backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
-            weight_gradient(isa, setting, geometry, x, dy, dw);
-        });
-        return;
+        return WeightPath::Taps;
     }
     let by_tiles = match setting {
         Winograd::Auto => size_of::<T>() == size_of::<f32>() && winograd_gradient_pays(geometry),
@@ -235,25 +233,63 @@ fn weight_gradient<T: Element>(
         Winograd::Always => true,
     };
     if by_tiles && backward_weight::winograd::can_run(geometry) {
-        backward_weight::winograd::run(isa, geometry, x, dy, dw);
-        return;
+        return WeightPath::Winograd;
     }
     if backward_weight::pointwise::can_run(geometry, x, dy)
         && let Some(transposed) = pointwise_pays(geometry, x)
     {
-        backward_weight::pointwise::run(isa, geometry, transposed, x, dy, dw);
-        return;
+        return WeightPath::Pointwise { transposed };
     }
+    let weights = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
     let short = geometry.out_size[1] < SHORT;
     let packs = geometry.out_size[1] < SHORT_CHANNELS_LAST
         && geometry.group_inputs() >= MANY_CHANNELS
         && geometry.taps() > 1;
     let most = if short { DIRECT_WEIGHTS_SHORT } else { DIRECT_WEIGHTS };
     if backward_weight::direct::can_run(x, dy) && weights < most {
-        backward_weight::direct::run(isa, geometry, x, dy, dw);
+        WeightPath::Direct
     } else if backward_weight::channels_last::can_run(x, dy) && !packs {
-        backward_weight::channels_last::run(isa, geometry, x, dy, dw);
+        WeightPath::ChannelsLast
     } else {
-        backward_weight::packed::run(isa, geometry, x, dy, dw);
+        WeightPath::Packed
+    }
+}
+
+/// Computes the gradient of the weight and, if it is wanted, of the bias.
+fn weight_gradient<T: Element>(
+    isa: Isa,
+    setting: Winograd,
+    geometry: &Geometry,
+    x: &TensorRef<'_, T>,
+    dy: &TensorRef<'_, T>,
+    dw: &mut TensorMut<'_, T>,
+    mut db: Option<&mut [T]>,
+) {
+    let path = if dw.shape().contains(&0) || x.shape().contains(&0) {
+        None
+    } else {
+        Some(weight_path(setting, geometry, x, dy))
+    };
+    if !matches!(path, Some(WeightPath::Direct))
+        && let Some(db) = db.take()
+    {
+        bias::run(isa, dy, db);
+    }
+    match path {
+        None => dw.fill(T::ZERO),
+        Some(WeightPath::Taps) => {
+            backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
+                weight_gradient(isa, setting, geometry, x, dy, dw, None);
+            });
+        }
+        Some(WeightPath::Winograd) => backward_weight::winograd::run(isa, geometry, x, dy, dw),
+        Some(WeightPath::Pointwise { transposed }) => {
+            backward_weight::pointwise::run(isa, geometry, transposed, x, dy, dw);
+        }
+        Some(WeightPath::Direct) => backward_weight::direct::run(isa, geometry, x, dy, dw, db),
+        Some(WeightPath::ChannelsLast) => {
+            backward_weight::channels_last::run(isa, geometry, x, dy, dw);
+        }
+        Some(WeightPath::Packed) => backward_weight::packed::run(isa, geometry, x, dy, dw),
     }
 }

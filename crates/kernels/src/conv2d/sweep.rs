@@ -192,13 +192,13 @@ fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 6] {
 fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 8] {
     [
         ("weight, chosen", |isa, geometry, x, dy, dw| {
-            T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
+            T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw, None);
             true
         }),
         ("weight, direct", |isa, geometry, x, dy, dw| {
             let can = backward_weight::direct::can_run(x, dy);
             if can {
-                backward_weight::direct::run(isa, geometry, x, dy, dw);
+                backward_weight::direct::run(isa, geometry, x, dy, dw, None);
             }
             can
         }),
@@ -229,7 +229,7 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 8] {
         }),
         ("weight, tap by tap", |isa, geometry, x, dy, dw| {
             backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
-                T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw);
+                T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw, None);
             });
             true
         }),
@@ -268,6 +268,8 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
     naive::backward_input(dy, w, &config, view).expect("checked before");
     let view = TensorMut::new(&mut want_dw, weight, ws).expect("inside");
     naive::backward_weight(x, dy, &config, view).expect("checked before");
+    let mut want_db = copy(&vec![T::ZERO; output[1]]);
+    naive::backward_bias(dy, &mut want_db).expect("checked before");
 
     let terms = |channels: usize| (16 * 9 * channels.max(1)) as f64;
     let places = (16 * output[0] * output[2] * output[3]) as f64;
@@ -326,6 +328,17 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
                 }
                 *runs.entry(path).or_default() += usize::from(ran);
             }
+        }
+        // With the gradient of the bias, which the direct path sums on its way.
+        let (mut dw, mut db) = (copy(&dw), copy(&vec![T::ONE; output[1]]));
+        let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
+        T::backward_weight(isa, Winograd::Off, &geometry, &x, &dy, &mut view, Some(&mut db));
+        compare("bias's gradient", "weight, chosen", &db, &want_db, 0.0);
+        if !weight.contains(&0) && backward_weight::direct::can_run(&x, &dy) {
+            db.fill(T::ONE);
+            backward_weight::direct::run(isa, &geometry, &x, &dy, &mut view, Some(&mut db));
+            compare("bias's gradient", "weight, direct", &db, &want_db, 0.0);
+            compare("weight's gradient", "weight, direct", &dw, &want_dw, 0.0);
         }
     }
 }

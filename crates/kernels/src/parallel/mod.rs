@@ -21,6 +21,13 @@ pub(crate) fn operations<const N: usize>(sizes: [usize; N]) -> usize {
     sizes.into_iter().fold(1, usize::saturating_mul)
 }
 
+/// Where part number `part` of `parts` begins, if `len` things are cut into parts as equal as can be.
+pub(crate) fn share(len: usize, parts: usize, part: usize) -> usize {
+    let (size, longer) = (len / parts, len % parts);
+    // The longer ones are spread evenly, too: `longer * part / parts` of them come before.
+    size * part + longer * part / parts
+}
+
 /// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds; in
 /// parallel if that is worth it.
 ///

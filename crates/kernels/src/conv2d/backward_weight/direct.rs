@@ -2,15 +2,16 @@
 //!
 //! An entry of the gradient is an inner product over the batch, which is contiguous, and over the
 //! places where its tap hits the image. The microkernel holds a tile of output by input channels.
-//! Only the output's gradient is packed, a block at a time, and serves all taps and input channels.
+//! Only the output's gradient is packed, a block at a time, and serves all taps and input channels. What
+//! is packed is summed on the way: the gradient of the bias.
 
 use std::ops::Range;
 
 use super::super::geometry::Geometry;
-use crate::arch::{Isa, Kernel, MAX_LANES};
+use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::TileSize;
-use crate::gemm::{Dot, MAX_NV, Microkernel};
+use crate::gemm::{Dot, MAX_MR, MAX_NV, Microkernel};
 use crate::parallel::{self, MOVED_SLOWLY, SharedMut};
 use crate::scratch;
 use crate::view::{TensorMut, TensorRef};
@@ -18,8 +19,10 @@ use crate::view::{TensorMut, TensorRef};
 /// Images times places that are summed at once: the rows of a tile stay in the first cache while
 /// all input channels pass. Fewer, and adding up the lanes at the end of each tile would show.
 const BLOCK: usize = 1024;
-/// Images that are summed at once: the fewer the longer a row of places is, but always a few cache lines.
-const IMAGES: Range<usize> = 64..256;
+/// Images of a group. Pieces are of whole groups, and have as many as one another to within one.
+const GROUP: usize = 32;
+/// Groups that are summed at once, at the least, but at the ends of a piece: some cache lines each.
+const GROUPS: usize = 2;
 /// Elements of both operands that make a piece of the sum, at the least.
 const PIECE: usize = 1 << 17;
 /// Elements of all copies of the gradient, one for each piece, at the most.
@@ -34,17 +37,15 @@ pub(in super::super) fn can_run<T: Copy>(x: &TensorRef<'_, T>, dy: &TensorRef<'_
     x.strides()[0] == 1 && dy.strides()[0] == 1
 }
 
-/// How the sum is cut. A *unit*, which is summed at once, is some rows of places of some images. All images
-/// of the upper rows come before those of the lower: like a convolution, a thread first takes one or the
-/// other, so that what it has written last is in its cache.
+/// How the sum is cut. A *cell* is a row of places of a group of images. All images of the upper rows come
+/// before those of the lower: like a convolution, a thread first takes one or the other, so that what it has
+/// written last is in its cache.
 struct Cut {
-    /// Images of a unit, at the most.
-    images: usize,
-    /// Rows of a unit, at the most.
-    rows: usize,
-    /// Units of the same rows.
+    /// Groups of images.
     groups: usize,
-    units: usize,
+    /// Cells that are summed at once, at the most.
+    most: usize,
+    cells: usize,
     pieces: usize,
 }
 
@@ -52,57 +53,86 @@ impl Cut {
     fn new(geometry: &Geometry, panels: usize) -> Self {
         let (outputs, inputs) = (geometry.group_outputs(), geometry.group_inputs());
         let [height, width] = geometry.out_size;
-        let most = BLOCK / width.max(1) / IMAGES.start * IMAGES.start;
-        let images = geometry.batch.min(most.clamp(IMAGES.start, IMAGES.end)).max(1);
-        let rows = (BLOCK / (images * width).max(1)).clamp(1, height);
-        let groups = geometry.batch.div_ceil(images);
-        let units = height.div_ceil(rows) * groups;
-        let row = geometry.batch * (outputs * width + inputs * geometry.in_size[1]);
+        let groups = geometry.batch.div_ceil(GROUP);
+        let most = (BLOCK / (GROUP * width).max(1)).max(GROUPS);
+        let cells = height * groups;
+        let row =
+            parallel::operations([geometry.batch, outputs * width + inputs * geometry.in_size[1]]);
         let copies = COPIES / (outputs * inputs * geometry.taps()).max(1);
-        let pieces = (height * row / PIECE).max(JOBS / panels.max(1)).min(copies).min(units);
-        Self { images, rows, groups, units, pieces: pieces.clamp(1, MAX_PIECES) }
+        let by_size = parallel::operations([height, row]) / PIECE;
+        let pieces = by_size.max(JOBS / panels.max(1)).min(copies).min(cells);
+        Self { groups, most, cells, pieces: pieces.clamp(1, MAX_PIECES) }
     }
 
+    /// The cells of a piece.
     fn piece(&self, index: usize) -> Range<usize> {
-        let size = self.units.div_ceil(self.pieces);
-        (index * size).min(self.units)..((index + 1) * size).min(self.units)
+        let start = |index| parallel::share(self.cells, self.pieces, index);
+        start(index)..start(index + 1)
+    }
+
+    /// Takes from `cells` the first that are summed at once: some rows of all groups, or groups of a row.
+    fn block(&self, cells: &mut Range<usize>, batch: usize) -> Block {
+        let (row, group) = (cells.start / self.groups, cells.start % self.groups);
+        let some = self.most.min(cells.len());
+        let whole = if group == 0 { some / self.groups } else { 0 };
+        let (rows, groups) =
+            if whole > 0 { (whole, self.groups) } else { (1, some.min(self.groups - group)) };
+        cells.start += rows * groups;
+        let images = group * GROUP..batch.min((group + groups) * GROUP);
+        Block { images, out_rows: row..row + rows }
     }
 }
 
-/// Computes the gradient, group by group, of operands for which [`can_run`] holds.
+/// Computes the gradient, group by group, of operands for which [`can_run`] holds; and that of the bias,
+/// if it is wanted.
 pub(in super::super) fn run<T: Element>(
     isa: Isa,
     geometry: &Geometry,
     x: &TensorRef<'_, T>,
     dy: &TensorRef<'_, T>,
     dw: &mut TensorMut<'_, T>,
+    mut db: Option<&mut [T]>,
 ) {
     let [mr, _] = T::run(isa, TileSize);
     let (rows, columns) = (geometry.group_outputs(), geometry.group_inputs() * geometry.taps());
     let (size, panels) = (rows * columns, rows.div_ceil(mr));
     let cut = Cut::new(geometry, panels);
-    let packed_images = cut.images.next_multiple_of(MAX_LANES);
-    let packed = scratch::product([mr, cut.rows, geometry.out_size[1], packed_images]);
+    let packed = scratch::product([mr, cut.most, geometry.out_size[1], GROUP]);
     let places = geometry.out_size[0] * geometry.out_size[1];
     for group in 0..geometry.config.groups {
         scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
-            sums.fill(T::ZERO);
-            let to = SharedMut::new(sums.as_mut_ptr());
-            let operations = parallel::operations([size, geometry.batch, places]);
-            parallel::for_each(cut.pieces * panels, operations, |job| {
-                let (index, first) = (job / panels, job % panels * mr);
-                let rows = first..rows.min(first + mr);
-                // SAFETY: each piece has `size` sums of its own, and each job its rows of them.
-                let to = unsafe { to.get().add(index * size + first * columns) };
-                let units = cut.piece(index);
-                scratch::with(packed, |packed| {
-                    T::run(
-                        isa,
-                        Piece { geometry, x, dy, group, cut: &cut, units, rows, packed, to },
-                    );
+            scratch::with(scratch::product([cut.pieces, rows]), |bias: &mut [f64]| {
+                sums.fill(T::ZERO);
+                let to = SharedMut::new(sums.as_mut_ptr());
+                let bias_to = SharedMut::new(bias.as_mut_ptr());
+                let operations = parallel::operations([size, geometry.batch, places]);
+                parallel::for_each(cut.pieces * panels, operations, |job| {
+                    let (index, first) = (job / panels, job % panels * mr);
+                    let panel = first..rows.min(first + mr);
+                    // SAFETY: each piece has `size` sums of its own, and each job its rows of them.
+                    let to = unsafe { to.get().add(index * size + first * columns) };
+                    // SAFETY: likewise, a sum for each row.
+                    let bias = unsafe {
+                        let start = bias_to.get().add(index * rows + first);
+                        std::slice::from_raw_parts_mut(start, panel.len())
+                    };
+                    let cells = cut.piece(index);
+                    scratch::with(packed, |packed| {
+                        let rows = panel.clone();
+                        let cut = &cut;
+                        T::run(
+                            isa,
+                            Piece { geometry, x, dy, group, cut, cells, rows, packed, to, bias },
+                        );
+                    });
                 });
+                store(geometry, sums, cut.pieces, group, dw, mr);
+                if let Some(db) = &mut db {
+                    for (row, db) in db[group * rows..][..rows].iter_mut().enumerate() {
+                        *db = T::from_f64(bias[row..].iter().step_by(rows).sum());
+                    }
+                }
             });
-            store(geometry, sums, cut.pieces, group, dw, mr);
         });
     }
 }
@@ -157,13 +187,15 @@ struct Piece<'a, T> {
     dy: &'a TensorRef<'a, T>,
     group: usize,
     cut: &'a Cut,
-    units: Range<usize>,
+    cells: Range<usize>,
     /// Channels of the output: a panel.
     rows: Range<usize>,
     /// Room for a block of the output's gradient.
     packed: &'a mut [T],
     /// `[taps][channels][rows]`
     to: *mut T,
+    /// Where the sum of each row of the output's gradient goes.
+    bias: &'a mut [f64],
 }
 
 impl<T: Element> Kernel<T> for Piece<'_, T> {
@@ -171,8 +203,9 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
-        for unit in self.units.clone() {
-            let block = self.block(unit);
+        self.bias.fill(0.0);
+        while !self.cells.is_empty() {
+            let block = self.cut.block(&mut self.cells, self.geometry.batch);
             self.pack::<V>(&block);
             // Few channels do not fill a tile: then some taps of a row of the kernel share it.
             let together = (V::NV / self.geometry.group_inputs()).max(1);
@@ -187,7 +220,7 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
     }
 }
 
-/// A unit.
+/// What is summed at once.
 struct Block {
     images: Range<usize>,
     out_rows: Range<usize>,
@@ -202,28 +235,20 @@ impl Block {
 }
 
 impl<T: Element> Piece<'_, T> {
-    #[inline(always)]
-    fn block(&self, unit: usize) -> Block {
-        let Cut { images, rows, groups, .. } = *self.cut;
-        let (first, row) = (unit % groups * images, unit / groups * rows);
-        Block {
-            images: first..self.geometry.batch.min(first + images),
-            out_rows: row..self.geometry.out_size[0].min(row + rows),
-        }
-    }
-
-    /// Packs the output's gradient: `[places][vectors][MR][LANES]`.
+    /// Packs the output's gradient: `[places][vectors][MR][LANES]`; and adds up its rows.
     #[inline(always)]
     fn pack<V: Microkernel<Elem = T>>(&mut self, block: &Block) {
         let first = self.group * self.geometry.group_outputs() + self.rows.start;
         let strides = self.dy.strides();
         let images = block.images.len();
         let mut vectors = self.packed.chunks_exact_mut(V::LANES);
+        let mut sums = [V::splat(T::ZERO); MAX_MR];
         for h in block.out_rows.clone() {
             for w in 0..self.geometry.out_size[1] {
                 let place = block.images.start + h * strides[2] + w * strides[3];
                 for image in (0..images).step_by(V::LANES) {
-                    for (row, to) in vectors.by_ref().take(V::MR).enumerate() {
+                    let panel = sums.iter_mut().take(V::MR).zip(vectors.by_ref());
+                    for (row, (sum, to)) in panel.enumerate() {
                         let lanes = V::LANES.min(images - image);
                         let vector = if row < self.rows.len() {
                             let from = place + image + (first + row) * strides[1];
@@ -232,10 +257,14 @@ impl<T: Element> Piece<'_, T> {
                         } else {
                             V::splat(T::ZERO)
                         };
+                        *sum = sum.add(vector);
                         vector.write_to(to);
                     }
                 }
             }
+        }
+        for (bias, sum) in self.bias.iter_mut().zip(sums) {
+            *bias += sum.reduce_add().to_f64();
         }
     }
 
