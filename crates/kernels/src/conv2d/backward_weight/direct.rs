@@ -102,7 +102,6 @@ pub(in super::super) fn run<T: Element>(
     for group in 0..geometry.config.groups {
         scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
             scratch::with(scratch::product([cut.pieces, rows]), |bias: &mut [f64]| {
-                sums.fill(T::ZERO);
                 let to = SharedMut::new(sums.as_mut_ptr());
                 let bias_to = SharedMut::new(bias.as_mut_ptr());
                 let operations = parallel::operations([size, geometry.batch, places]);
@@ -110,7 +109,10 @@ pub(in super::super) fn run<T: Element>(
                     let (index, first) = (job / panels, job % panels * mr);
                     let panel = first..rows.min(first + mr);
                     // SAFETY: each piece has `size` sums of its own, and each job its rows of them.
-                    let to = unsafe { to.get().add(index * size + first * columns) };
+                    let to = unsafe {
+                        let start = to.get().add(index * size + first * columns);
+                        std::slice::from_raw_parts_mut(start, panel.len() * columns)
+                    };
                     // SAFETY: likewise, a sum for each row.
                     let bias = unsafe {
                         let start = bias_to.get().add(index * rows + first);
@@ -193,7 +195,7 @@ struct Piece<'a, T> {
     /// Room for a block of the output's gradient.
     packed: &'a mut [T],
     /// `[taps][channels][rows]`
-    to: *mut T,
+    to: &'a mut [T],
     /// Where the sum of each row of the output's gradient goes.
     bias: &'a mut [f64],
 }
@@ -203,6 +205,7 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
+        self.to.fill(T::ZERO);
         self.bias.fill(0.0);
         while !self.cells.is_empty() {
             let block = self.cut.block(&mut self.cells, self.geometry.batch);
@@ -270,10 +273,11 @@ impl<T: Element> Piece<'_, T> {
 
     /// Adds the products of a block by some taps of a row of the kernel.
     #[inline(always)]
-    fn add<V: Microkernel<Elem = T>>(&self, block: &Block, taps: Range<usize>) {
-        let width = self.geometry.kernel[1];
-        let out_h = self.hits(0, block.out_rows.clone(), taps.start / width);
-        let hits = |tap: usize| self.hits(1, 0..self.geometry.out_size[1], tap % width);
+    fn add<V: Microkernel<Elem = T>>(&mut self, block: &Block, taps: Range<usize>) {
+        let geometry = self.geometry;
+        let width = geometry.kernel[1];
+        let out_h = hits(geometry, 0, block.out_rows.clone(), taps.start / width);
+        let hits = |tap: usize| hits(geometry, 1, 0..geometry.out_size[1], tap % width);
         let start = taps.clone().map(|tap| hits(tap).start).max().unwrap_or(0);
         let end = taps.clone().map(|tap| hits(tap).end).min().unwrap_or(0).max(start);
         self.dots::<V>(block, taps.clone(), &out_h, start..end);
@@ -291,7 +295,7 @@ impl<T: Element> Piece<'_, T> {
     /// image from there.
     #[inline(always)]
     fn dots<V: Microkernel<Elem = T>>(
-        &self,
+        &mut self,
         block: &Block,
         taps: Range<usize>,
         out_h: &Range<usize>,
@@ -333,20 +337,20 @@ impl<T: Element> Piece<'_, T> {
                 lanes: block.images.len(),
                 rows,
                 columns,
-                c: self.to.wrapping_add((taps.start * channels + column) * rows),
+                c: self.to[(taps.start * channels + column) * rows..].as_mut_ptr(),
             };
             // SAFETY: channels, places and images are inside `x`, which lies batch-last, and inside
             // the packed block; these sums are this job's.
             unsafe { V::dot(&dot) };
         }
     }
+}
 
-    /// The part of `outs` along `axis` from where the tap hits the image.
-    fn hits(&self, axis: usize, outs: Range<usize>, tap: usize) -> Range<usize> {
-        let size = self.geometry.in_size[axis] as isize;
-        let inside = |out: &usize| (0..size).contains(&self.geometry.input_at(axis, *out, tap));
-        let start = outs.clone().find(inside).unwrap_or(outs.end);
-        let end = outs.clone().rev().find(inside).map_or(start, |last| last + 1);
-        start..end
-    }
+/// The part of `outs` along `axis` from where the tap hits the image.
+fn hits(geometry: &Geometry, axis: usize, outs: Range<usize>, tap: usize) -> Range<usize> {
+    let size = geometry.in_size[axis] as isize;
+    let inside = |out: &usize| (0..size).contains(&geometry.input_at(axis, *out, tap));
+    let start = outs.clone().find(inside).unwrap_or(outs.end);
+    let end = outs.clone().rev().find(inside).map_or(start, |last| last + 1);
+    start..end
 }
