@@ -145,10 +145,13 @@ impl Gather {
         });
     }
 
-    /// A transpose, `[n][c*h*w]` to `[c*h*w][n]`, in square blocks: 16 values are one cache line of the
-    /// output, so that each line is written whole while 16 input streams are read.
+    /// A transpose, `[n][c*h*w]` to `[c*h*w][n]`, of 16 images at a time: their values of a pixel are one
+    /// cache line of the output, which is written whole.
     fn batch_last(&self, data: &Dataset, indices: &[usize], values: &mut [f32], parts: usize) {
         const BLOCK: usize = 16;
+        /// Pixels of each image that are fetched together: images of a shuffled set are far apart in memory, and
+        /// the lines of all of them are then waited for at once.
+        const PIXELS: usize = 1024;
         let n = indices.len();
         let plane = data.image_len() / self.tables.len();
         let rows = plane.div_ceil(parts);
@@ -160,20 +163,15 @@ impl Gather {
             each_chunk(values, rows * n, parts, |part, values| {
                 let (first, rows) = (channel * plane + part * rows, values.len() / n);
                 let pixels = |i: usize| &data.image(i)[first..][..rows];
+                let mut fetched = [[0; PIXELS]; BLOCK];
                 for (column, indices) in (0..).step_by(BLOCK).zip(blocks) {
-                    let images = indices.map(pixels);
-                    for (first, rows) in (0..).step_by(BLOCK).zip(values.chunks_mut(BLOCK * n)) {
+                    for (first, rows) in (0..).step_by(PIXELS).zip(values.chunks_mut(PIXELS * n)) {
                         let some = rows.len() / n;
-                        let mut block = [[0; BLOCK]; BLOCK];
-                        for (block, image) in block.iter_mut().zip(images) {
-                            // A copy of known length is one of a register.
-                            match image[first..].first_chunk() {
-                                Some(whole) => *block = *whole,
-                                None => block[..some].copy_from_slice(&image[first..]),
-                            }
+                        for (fetched, &i) in fetched.iter_mut().zip(indices) {
+                            fetched[..some].copy_from_slice(&pixels(i)[first..][..some]);
                         }
                         for (p, row) in rows.chunks_exact_mut(n).enumerate() {
-                            for (out, image) in row[column..][..BLOCK].iter_mut().zip(&block) {
+                            for (out, image) in row[column..][..BLOCK].iter_mut().zip(&fetched) {
                                 *out = table[usize::from(image[p])];
                             }
                         }
