@@ -9,5 +9,5 @@ mod product;
 
 pub use product::{Product, ProductRun, products};
 pub use topedge::bench::{
-    Convolution, ConvolutionRun, Format, Pass, convolutions, gflops, median_seconds, values,
+    Convolution, ConvolutionRun, Format, Pass, Values, convolutions, gflops, median_seconds, values,
 };

@@ -1,6 +1,6 @@
 //! The list of matrix products, and matrices to run them on.
 
-use topedge::bench::{number, rows, values};
+use topedge::bench::{Values, number, rows, values};
 use topedge_kernels::{MatMut, MatRef, Result, gemm::gemm};
 
 /// A product of an `m` x `k` and a `k` x `n` matrix.
@@ -43,18 +43,18 @@ pub struct ProductRun {
     /// Which product.
     pub size: Product,
     /// The left matrix, `m` x `k`.
-    pub a: Vec<f32>,
+    pub a: Values,
     /// The right matrix, `k` x `n`.
-    pub b: Vec<f32>,
+    pub b: Values,
     /// The result, `m` x `n`.
-    pub c: Vec<f32>,
+    pub c: Values,
 }
 
 impl ProductRun {
     /// Matrices for `size`.
     pub fn new(size: Product) -> Self {
         let Product { m, n, k } = size;
-        ProductRun { size, a: values(m * k), b: values(k * n), c: vec![0.0; m * n] }
+        ProductRun { size, a: values(m * k), b: values(k * n), c: values(m * n) }
     }
 
     /// Views of the three.

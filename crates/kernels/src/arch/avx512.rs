@@ -111,6 +111,17 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    unsafe fn stream(self, p: *mut f32) {
+        // SAFETY: the caller's duty.
+        unsafe { _mm512_stream_ps(p, self.0) }
+    }
+
+    #[inline(always)]
+    fn fence() {
+        intrinsic!(_mm_sfence());
+    }
+
+    #[inline(always)]
     fn add(self, b: Self) -> Self {
         Self(intrinsic!(_mm512_add_ps(self.0, b.0)))
     }

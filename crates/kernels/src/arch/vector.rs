@@ -42,6 +42,22 @@ pub(crate) trait Vector: Copy {
     /// `p` must be valid for writing `LANES` elements; it need not be aligned.
     unsafe fn store(self, p: *mut Self::Elem);
 
+    /// Stores past the caches what is not read again soon: no line is fetched first. Before other threads
+    /// may read it, this one must call [`fence`](Self::fence).
+    ///
+    /// # Safety
+    ///
+    /// `p` must be valid for writing `LANES` elements, and aligned to a whole vector.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut Self::Elem) {
+        // SAFETY: the caller's duty.
+        unsafe { self.store(p) }
+    }
+
+    /// Orders what was streamed before what is stored from now on.
+    #[inline(always)]
+    fn fence() {}
+
     /// The first `len` elements from `p` on, at most `LANES`, with zeros in the lanes behind them.
     ///
     /// # Safety

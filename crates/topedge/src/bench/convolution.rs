@@ -3,7 +3,7 @@
 use topedge_kernels::conv2d::{self, Conv2dConfig, output_shape};
 use topedge_kernels::{Result, TensorMut, TensorRef};
 
-use super::{number, rows, values};
+use super::{Values, number, rows, values};
 
 /// One convolution of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,10 +119,10 @@ pub struct ConvolutionRun {
     layer: Convolution,
     format: Format,
     pass: Pass,
-    x: Vec<f32>,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    y: Vec<f32>,
+    x: Values,
+    weight: Values,
+    bias: Values,
+    y: Values,
 }
 
 impl ConvolutionRun {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::taps::TapConv;
+use crate::arch::CACHE_LINE;
 use crate::scratch;
 
 /// Elements of the source and of the target that a job touches, at the most: 256 KiB, so that they
@@ -16,6 +17,10 @@ const JOB: usize = 1 << 18;
 const PLACES: usize = 32;
 /// Steps of the sum for which a tile stays in its registers.
 const DEPTH: usize = 1024;
+/// Elements of the target from which on it is written past the caches, which would not hold it until it is
+/// read: 16 MiB. ResNet-50's first 1x1 layer, 8 images: 480 against 446 on two cores with a peak of 272 each, and
+/// with batch norm behind it, which reads all of it, 4.28 to 4.82 ms against 4.33 to 4.90.
+const STREAMED: usize = 1 << 22;
 /// Pieces of the weight that a tile sums at once.
 pub(super) const PAIRS: usize = 64;
 
@@ -30,6 +35,8 @@ pub(super) struct Plan {
     /// Taps of a run: what a place sees through them is one piece of memory.
     pub(super) run_taps: usize,
     pub(super) runs: usize,
+    /// Whether the target is written past the caches.
+    pub(super) streams: bool,
     grid_rows: usize,
     batch: usize,
     images: usize,
@@ -85,6 +92,7 @@ impl Plan {
             copies,
             run_taps,
             runs: conv.taps.len() / run_taps.max(1),
+            streams: false,
             grid_rows,
             batch: conv.batch,
             images,
@@ -97,6 +105,12 @@ impl Plan {
             let [height, width] = plan.band_size(conv, rows);
             plan.band_len = scratch::product([images, height, width, conv.channels]);
         }
+        // What is summed in several goes is read in between.
+        let goes = plan.steps(plan.run_taps * conv.channels).count();
+        let [image, _, row, column] = conv.target.strides;
+        let aligned = conv.target.pointer.addr().is_multiple_of(CACHE_LINE)
+            && [image, row, column].iter().all(|&s| s.is_multiple_of(CACHE_LINE / size_of::<T>()));
+        plan.streams = goes == 1 && aligned && places.saturating_mul(conv.rows) >= STREAMED;
         plan
     }
 

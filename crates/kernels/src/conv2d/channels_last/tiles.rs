@@ -55,6 +55,9 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
                 }
             }
         }
+        if self.plan.streams {
+            V::fence();
+        }
     }
 }
 
@@ -127,6 +130,7 @@ impl<T: Element> Tiles<'_, '_, T> {
                     .bias
                     .filter(|_| steps.runs.end == self.plan.runs && steps.steps.end == run_depth)
                     .map(|bias| &bias[panel.first..]),
+                streams: self.plan.streams,
             };
             // SAFETY: what the places see is inside the source or its copy, and the panel holds all
             // steps of the sum; these places and channels of the target are this job's alone.
@@ -146,19 +150,22 @@ struct Channels<'a, T> {
     first: bool,
     /// For these channels, with the last steps of the sum.
     bias: Option<&'a [T]>,
+    /// As [`Plan::streams`].
+    streams: bool,
 }
 
 impl<V: Vector> Store<V> for Channels<'_, V::Elem> {
     #[inline(always)]
     fn row(&self, row: usize) -> Option<*const V::Elem> {
-        Some(self.target.wrapping_add(self.places[row]))
+        (!self.streams).then(|| self.target.wrapping_add(self.places[row]).cast_const())
     }
 
     #[inline(always)]
     unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N]) {
         let add = |a: [V; N], b: [V; N]| std::array::from_fn(|j| a[j].add(b[j]));
         // SAFETY: the places are the caller's, and these channels, one behind the other; there is a bias
-        // for each.
+        // for each. What is streamed begins on a cache line, as the plan has seen, and panels are of whole
+        // vectors.
         unsafe {
             let to = self.target.add(self.places[row]);
             let mut sums = *sums;
@@ -168,7 +175,13 @@ impl<V: Vector> Store<V> for Channels<'_, V::Elem> {
             if let Some(bias) = self.bias {
                 sums = add(sums, load_row(bias[..self.columns].as_ptr(), self.columns));
             }
-            store_row(&sums, to, self.columns);
+            if self.streams && self.columns == N * V::LANES {
+                for (j, sums) in sums.iter().enumerate() {
+                    sums.stream(to.add(j * V::LANES));
+                }
+            } else {
+                store_row(&sums, to, self.columns);
+            }
         }
     }
 }
