@@ -40,7 +40,7 @@ struct Cut {
     /// Elements of the packed weight.
     weight: usize,
     tiles: usize,
-    /// Jobs, at the most.
+    /// Jobs to aim for, at the most.
     jobs: usize,
     /// Whether the rows of B of every tile are copied, or only where they do not fill a vector.
     copies: bool,
@@ -51,7 +51,7 @@ impl Cut {
         let panels = conv.rows.div_ceil(mr);
         let tiles = conv.positions() * conv.batch.div_ceil(nr);
         let copies = panels >= COPY_FROM_PANELS;
-        // Whole rows of the grid, but where that leaves too few jobs.
+        // About as many as a row of the grid, but where that leaves too few jobs.
         let row = conv.grid[1] * conv.batch.div_ceil(nr);
         let least = if copies { row.min(tiles.div_ceil(JOBS)) } else { 1 };
         let jobs = tiles.div_ceil(least.max(1));

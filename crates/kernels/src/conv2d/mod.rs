@@ -127,12 +127,13 @@ pub fn backward_weight<T: Element>(
     Ok(())
 }
 
-/// Sets `dw` as [`backward_weight`] does and `db` as [`backward_bias`], to within rounding: on paths that
-/// copy `dy` its sums are taken on the way, and cost no pass over memory of their own.
+/// Sets `dw` as [`backward_weight`] does and `db` as [`backward_bias`], to within rounding: the path for
+/// batch-last images sums `dy` on its way, and `db` then costs no pass over memory of its own.
 ///
 /// # Errors
 ///
-/// If the shapes do not fit together; see [`output_shape`].
+/// If the shapes do not fit together, see [`output_shape`], or `db` does not have one number for each channel
+/// of `dy`.
 pub fn backward_parameters<T: Element>(
     x: TensorRef<'_, T>,
     dy: TensorRef<'_, T>,

@@ -334,8 +334,12 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
         let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
         T::backward_weight(isa, Winograd::Off, &geometry, &x, &dy, &mut view, Some(&mut db));
         compare("bias's gradient", "weight, chosen", &db, &want_db, 0.0);
+        if !weight.contains(&0) {
+            compare("weight's gradient", "weight, chosen", &dw, &want_dw, 0.0);
+        }
         if !weight.contains(&0) && backward_weight::direct::can_run(&x, &dy) {
             db.fill(T::ONE);
+            let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
             backward_weight::direct::run(isa, &geometry, &x, &dy, &mut view, Some(&mut db));
             compare("bias's gradient", "weight, direct", &db, &want_db, 0.0);
             compare("weight's gradient", "weight, direct", &dw, &want_dw, 0.0);

@@ -64,7 +64,7 @@ impl<'a> Loop<'a> {
                 let size = self.jobs / self.shares + usize::from(share < self.jobs % self.shares);
                 let first = self.jobs / self.shares * share + share.min(self.jobs % self.shares);
                 let taken = &self.taken[share].0;
-                // The look before saves those that come last a write. One's own share is not yet taken.
+                // The look before saves those that come last a write. One's own share is seldom taken.
                 while turn == 0 || taken.load(Relaxed) < size {
                     let index = taken.fetch_add(1, Relaxed);
                     if index >= size {

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::super::geometry::Geometry;
-use crate::arch::{Isa, Kernel};
+use crate::arch::{Isa, Kernel, MAX_LANES, Vector};
 use crate::element::Element;
 use crate::gemm::blocked::TileSize;
 use crate::gemm::{Dot, MAX_MR, MAX_NV, Microkernel};
@@ -21,8 +21,10 @@ use crate::view::{TensorMut, TensorRef};
 const BLOCK: usize = 1024;
 /// Images of a group. Pieces are of whole groups, and have as many as one another to within one.
 const GROUP: usize = 32;
-/// Groups that are summed at once, at the least, but at the ends of a piece: some cache lines each.
+/// Groups that are summed at once, at the least, but at the ends of a row or a piece: some cache lines.
 const GROUPS: usize = 2;
+/// Elements of a row of the gradient that are summed in single precision before they join its total.
+const SINGLE: usize = 4096;
 /// Elements of both operands that make a piece of the sum, at the least.
 const PIECE: usize = 1 << 17;
 /// Elements of all copies of the gradient, one for each piece, at the most.
@@ -54,8 +56,9 @@ impl Cut {
         let (outputs, inputs) = (geometry.group_outputs(), geometry.group_inputs());
         let [height, width] = geometry.out_size;
         let groups = geometry.batch.div_ceil(GROUP);
-        let most = (BLOCK / (GROUP * width).max(1)).max(GROUPS);
         let cells = height * groups;
+        let places = (GROUP.min(geometry.batch) * width).max(1);
+        let most = (BLOCK / places).max(GROUPS).min(cells);
         let row =
             parallel::operations([geometry.batch, outputs * width + inputs * geometry.in_size[1]]);
         let copies = COPIES / (outputs * inputs * geometry.taps()).max(1);
@@ -97,7 +100,9 @@ pub(in super::super) fn run<T: Element>(
     let (rows, columns) = (geometry.group_outputs(), geometry.group_inputs() * geometry.taps());
     let (size, panels) = (rows * columns, rows.div_ceil(mr));
     let cut = Cut::new(geometry, panels);
-    let packed = scratch::product([mr, cut.most, geometry.out_size[1], GROUP]);
+    // Of a cell: a smaller batch does not fill a group.
+    let images = GROUP.min(geometry.batch.next_multiple_of(MAX_LANES));
+    let packed = scratch::product([mr, cut.most, geometry.out_size[1], images]);
     let places = geometry.out_size[0] * geometry.out_size[1];
     for group in 0..geometry.config.groups {
         scratch::with(scratch::product([cut.pieces, size]), |sums: &mut [T]| {
@@ -245,9 +250,14 @@ impl<T: Element> Piece<'_, T> {
         let strides = self.dy.strides();
         let images = block.images.len();
         let mut vectors = self.packed.chunks_exact_mut(V::LANES);
-        let mut sums = [V::splat(T::ZERO); MAX_MR];
+        let (mut sums, mut summed) = ([V::splat(T::ZERO); MAX_MR], 0);
         for h in block.out_rows.clone() {
             for w in 0..self.geometry.out_size[1] {
+                if summed >= SINGLE {
+                    add_up(self.bias, &mut sums);
+                    summed = 0;
+                }
+                summed += images;
                 let place = block.images.start + h * strides[2] + w * strides[3];
                 for image in (0..images).step_by(V::LANES) {
                     let panel = sums.iter_mut().take(V::MR).zip(vectors.by_ref());
@@ -266,9 +276,7 @@ impl<T: Element> Piece<'_, T> {
                 }
             }
         }
-        for (bias, sum) in self.bias.iter_mut().zip(sums) {
-            *bias += sum.reduce_add().to_f64();
-        }
+        add_up(self.bias, &mut sums);
     }
 
     /// Adds the products of a block by some taps of a row of the kernel.
@@ -343,6 +351,15 @@ impl<T: Element> Piece<'_, T> {
             // the packed block; these sums are this job's.
             unsafe { V::dot(&dot) };
         }
+    }
+}
+
+/// Moves the sums of the rows of the gradient to their totals.
+#[inline(always)]
+fn add_up<V: Vector>(totals: &mut [f64], sums: &mut [V; MAX_MR]) {
+    for (total, sum) in totals.iter_mut().zip(sums) {
+        *total += sum.reduce_add().to_f64();
+        *sum = V::splat(V::Elem::ZERO);
     }
 }
 
