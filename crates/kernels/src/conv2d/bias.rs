@@ -84,7 +84,7 @@ impl<T: Element> Kernel<T> for SumChannel<'_, T> {
 }
 
 /// Elements that are summed in single precision before they join the total.
-const SINGLE: usize = 4096;
+pub(super) const SINGLE: usize = 4096;
 
 /// # Safety
 ///

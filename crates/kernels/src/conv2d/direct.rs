@@ -10,6 +10,8 @@
 //! two, which all land in the same few sets of the cache). Tiles then go along a row of the grid, and
 //! what neighbouring places see both of is copied once.
 
+use std::ops::Range;
+
 use super::packed::with_panels;
 use super::taps::TapConv;
 use crate::arch::{Isa, Kernel};
@@ -80,7 +82,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
             let (before, conv) = (&convs[..index], &convs[index]);
             let Cut { weight, tiles, copies, .. } = cut(conv);
             let weight = &weights[before.iter().map(|conv| cut(conv).weight).sum()..][..weight];
-            let tiles = [part, part + 1].map(|part| parallel::share(tiles, jobs, part));
+            let tiles = parallel::share(tiles, jobs, part);
             scratch::with(scratch::product([conv.depth(), tile[1]]), |rows: &mut [T]| {
                 T::run(isa, Tiles { conv, weight, tiles, copies, rows });
             });
@@ -94,7 +96,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
 struct Tiles<'a, 'b, T> {
     conv: &'a TapConv<'b, T>,
     weight: &'a [T],
-    tiles: [usize; 2],
+    tiles: Range<usize>,
     /// As [`Cut::copies`].
     copies: bool,
     /// Room for the rows of B of one tile.
@@ -115,10 +117,10 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
         // Tiles are numbered place by place. Without copies they are run in that order: all images of a place
         // hit the same taps. With copies the places come one after the other, which see much of the same.
         let passes = if self.copies { blocks } else { 1 };
-        let [first, end] = self.tiles;
+        let Range { start, end } = self.tiles;
         let pass = |pass: usize| {
-            let start = first + (pass + passes - first % passes) % passes;
-            (start..end).step_by(passes)
+            let first = start + (pass + passes - start % passes) % passes;
+            (first..end).step_by(passes)
         };
         for tile in (0..passes).flat_map(pass) {
             let (position, block) = (tile / blocks, tile % blocks);

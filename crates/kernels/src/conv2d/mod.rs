@@ -118,13 +118,9 @@ pub fn backward_weight<T: Element>(
     x: TensorRef<'_, T>,
     dy: TensorRef<'_, T>,
     config: &Conv2dConfig,
-    mut dw: TensorMut<'_, T>,
+    dw: TensorMut<'_, T>,
 ) -> Result<()> {
-    let op = "conv2d backward to weight";
-    let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
-    Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
-    T::backward_weight(Isa::current(), Winograd::current(), &geometry, &x, &dy, &mut dw, None);
-    Ok(())
+    parameters("conv2d backward to weight", x, dy, config, dw, None)
 }
 
 /// Sets `dw` as [`backward_weight`] does and `db` as [`backward_bias`], to within rounding: the path for
@@ -138,13 +134,26 @@ pub fn backward_parameters<T: Element>(
     x: TensorRef<'_, T>,
     dy: TensorRef<'_, T>,
     config: &Conv2dConfig,
-    mut dw: TensorMut<'_, T>,
+    dw: TensorMut<'_, T>,
     db: &mut [T],
 ) -> Result<()> {
-    let op = "conv2d backward to weight and bias";
+    parameters("conv2d backward to weight and bias", x, dy, config, dw, Some(db))
+}
+
+/// The gradient of the weight and, if it is wanted, of the bias.
+fn parameters<T: Element>(
+    op: &'static str,
+    x: TensorRef<'_, T>,
+    dy: TensorRef<'_, T>,
+    config: &Conv2dConfig,
+    mut dw: TensorMut<'_, T>,
+    db: Option<&mut [T]>,
+) -> Result<()> {
     let geometry = Geometry::new(op, x.shape(), dw.shape(), config)?;
     Geometry::check(op, "the output's gradient", geometry.output(), dy.shape())?;
-    bias::check(op, &dy, db)?;
-    T::backward_weight(Isa::current(), Winograd::current(), &geometry, &x, &dy, &mut dw, Some(db));
+    if let Some(db) = &db {
+        bias::check(op, &dy, db)?;
+    }
+    T::backward_weight(Isa::current(), Winograd::current(), &geometry, &x, &dy, &mut dw, db);
     Ok(())
 }

@@ -210,9 +210,13 @@ fn pointwise_pays<T: Copy>(geometry: &Geometry, x: &TensorRef<'_, T>) -> Option<
 
 /// The paths of the gradient of the weight.
 enum WeightPath {
+    /// There are no weights, or nothing that they see.
+    Nothing,
     Taps,
     Winograd,
-    Pointwise { transposed: bool },
+    Pointwise {
+        transposed: bool,
+    },
     Direct,
     ChannelsLast,
     Packed,
@@ -224,6 +228,10 @@ fn weight_path<T: Element>(
     x: &TensorRef<'_, T>,
     dy: &TensorRef<'_, T>,
 ) -> WeightPath {
+    let weights = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
+    if weights == 0 || x.shape().contains(&0) {
+        return WeightPath::Nothing;
+    }
     if backward_weight::taps::must_run(geometry) {
         return WeightPath::Taps;
     }
@@ -240,7 +248,6 @@ fn weight_path<T: Element>(
     {
         return WeightPath::Pointwise { transposed };
     }
-    let weights = geometry.group_outputs() * geometry.group_inputs() * geometry.taps();
     let short = geometry.out_size[1] < SHORT;
     let packs = geometry.out_size[1] < SHORT_CHANNELS_LAST
         && geometry.group_inputs() >= MANY_CHANNELS
@@ -265,31 +272,28 @@ fn weight_gradient<T: Element>(
     dw: &mut TensorMut<'_, T>,
     mut db: Option<&mut [T]>,
 ) {
-    let path = if dw.shape().contains(&0) || x.shape().contains(&0) {
-        None
-    } else {
-        Some(weight_path(setting, geometry, x, dy))
-    };
-    if !matches!(path, Some(WeightPath::Direct))
+    let path = weight_path(setting, geometry, x, dy);
+    // The direct path sums it on its way.
+    if !matches!(path, WeightPath::Direct)
         && let Some(db) = db.take()
     {
         bias::run(isa, dy, db);
     }
     match path {
-        None => dw.fill(T::ZERO),
-        Some(WeightPath::Taps) => {
+        WeightPath::Nothing => dw.fill(T::ZERO),
+        WeightPath::Taps => {
             backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
                 weight_gradient(isa, setting, geometry, x, dy, dw, None);
             });
         }
-        Some(WeightPath::Winograd) => backward_weight::winograd::run(isa, geometry, x, dy, dw),
-        Some(WeightPath::Pointwise { transposed }) => {
+        WeightPath::Winograd => backward_weight::winograd::run(isa, geometry, x, dy, dw),
+        WeightPath::Pointwise { transposed } => {
             backward_weight::pointwise::run(isa, geometry, transposed, x, dy, dw);
         }
-        Some(WeightPath::Direct) => backward_weight::direct::run(isa, geometry, x, dy, dw, db),
-        Some(WeightPath::ChannelsLast) => {
+        WeightPath::Direct => backward_weight::direct::run(isa, geometry, x, dy, dw, db),
+        WeightPath::ChannelsLast => {
             backward_weight::channels_last::run(isa, geometry, x, dy, dw);
         }
-        Some(WeightPath::Packed) => backward_weight::packed::run(isa, geometry, x, dy, dw),
+        WeightPath::Packed => backward_weight::packed::run(isa, geometry, x, dy, dw),
     }
 }

@@ -2,6 +2,7 @@
 
 mod team;
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
@@ -21,11 +22,12 @@ pub(crate) fn operations<const N: usize>(sizes: [usize; N]) -> usize {
     sizes.into_iter().fold(1, usize::saturating_mul)
 }
 
-/// Where part number `part` of `parts` begins, if `len` things are cut into parts as equal as can be.
-pub(crate) fn share(len: usize, parts: usize, part: usize) -> usize {
+/// Part number `part` of `parts`, if `len` things are cut into parts as equal as can be.
+pub(crate) fn share(len: usize, parts: usize, part: usize) -> Range<usize> {
     let (size, longer) = (len / parts, len % parts);
     // The longer ones are spread evenly, too: `longer * part / parts` of them come before.
-    size * part + longer * part / parts
+    let start = |part: usize| size * part + longer * part / parts;
+    start(part)..start(part + 1)
 }
 
 /// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds; in

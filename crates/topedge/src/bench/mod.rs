@@ -1,6 +1,8 @@
 //! What this machine gives, and how much of it the kernels get: work to be measured, and timing. The
 //! command `topedge bench` and the benchmarks share it.
 
+use std::ops::{Deref, DerefMut};
+
 mod convolution;
 mod machine;
 mod timing;
@@ -8,8 +10,6 @@ mod timing;
 pub use convolution::{Convolution, ConvolutionRun, Format, Pass, convolutions};
 pub use machine::{copied_bytes_per_second, peak_gflops};
 pub use timing::{gflops, median_seconds, median_seconds_over};
-
-use std::ops::{Deref, DerefMut};
 
 /// Numbers in memory that begins on a cache line, as that of a tensor does: elsewhere each whole vector
 /// would lie on two.

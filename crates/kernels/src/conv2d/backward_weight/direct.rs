@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::super::bias::SINGLE;
 use super::super::geometry::Geometry;
 use crate::arch::{Isa, Kernel, MAX_LANES, Vector};
 use crate::element::Element;
@@ -23,8 +24,6 @@ const BLOCK: usize = 1024;
 const GROUP: usize = 32;
 /// Groups that are summed at once, at the least, but at the ends of a row or a piece: some cache lines.
 const GROUPS: usize = 2;
-/// Elements of a row of the gradient that are summed in single precision before they join its total.
-const SINGLE: usize = 4096;
 /// Elements of both operands that make a piece of the sum, at the least.
 const PIECE: usize = 1 << 17;
 /// Elements of all copies of the gradient, one for each piece, at the most.
@@ -69,8 +68,7 @@ impl Cut {
 
     /// The cells of a piece.
     fn piece(&self, index: usize) -> Range<usize> {
-        let start = |index| parallel::share(self.cells, self.pieces, index);
-        start(index)..start(index + 1)
+        parallel::share(self.cells, self.pieces, index)
     }
 
     /// Takes from `cells` the first that are summed at once: some rows of all groups, or groups of a row.
@@ -99,7 +97,7 @@ pub(in super::super) fn run<T: Element>(
     let [mr, _] = T::run(isa, TileSize);
     let (rows, columns) = (geometry.group_outputs(), geometry.group_inputs() * geometry.taps());
     let (size, panels) = (rows * columns, rows.div_ceil(mr));
-    let cut = Cut::new(geometry, panels);
+    let cut = &Cut::new(geometry, panels);
     // Of a cell: a smaller batch does not fill a group.
     let images = GROUP.min(geometry.batch.next_multiple_of(MAX_LANES));
     let packed = scratch::product([mr, cut.most, geometry.out_size[1], images]);
@@ -123,10 +121,8 @@ pub(in super::super) fn run<T: Element>(
                         let start = bias_to.get().add(index * rows + first);
                         std::slice::from_raw_parts_mut(start, panel.len())
                     };
-                    let cells = cut.piece(index);
+                    let (cells, rows) = (cut.piece(index), panel);
                     scratch::with(packed, |packed| {
-                        let rows = panel.clone();
-                        let cut = &cut;
                         T::run(
                             isa,
                             Piece { geometry, x, dy, group, cut, cells, rows, packed, to, bias },

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::taps::TapConv;
 use crate::arch::CACHE_LINE;
+use crate::parallel;
 use crate::scratch;
 
 /// Elements of the source and of the target that a job touches, at the most: 256 KiB, so that they
@@ -153,8 +154,8 @@ impl Plan {
         (0..count).map(move |index| {
             let (run, part) = (index / parts, index % parts);
             Steps {
-                runs: run * runs / run_parts..(run + 1) * runs / run_parts,
-                steps: part * run_depth / parts..(part + 1) * run_depth / parts,
+                runs: parallel::share(runs, run_parts, run),
+                steps: parallel::share(run_depth, parts, part),
             }
         })
     }
