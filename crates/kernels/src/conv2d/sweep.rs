@@ -34,7 +34,7 @@ const SEED: u64 = 20_261_125;
 const PRODUCTS: usize = 200_000;
 
 /// The error of Winograd's method, relative to the terms of a sum if each were the largest.
-const WINOGRAD_BOUND: [f64; 2] = [1e-6, 2e-15];
+const WINOGRAD_BOUND: [f64; 2] = [2e-6, 4e-15];
 
 /// Steele, Lea and Flood's SplitMix64.
 struct Random(u64);
