@@ -6,6 +6,7 @@
 //! kernel that hits the image, and B is the image itself, not packed at all; where the image lies
 //! channels-last, it is A that is not packed.
 
+use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use super::dot::Dot;
@@ -14,8 +15,9 @@ use crate::element::Element;
 
 /// Where the numbers of A lie.
 pub(crate) trait LayoutA: Copy {
-    /// Elements ahead of a step that are fetched with it, or 0 if what follows lies elsewhere.
-    const AHEAD: usize = 0;
+    /// Fetches, with each step at `a`, what is needed later.
+    #[inline(always)]
+    fn fetch<T>(&mut self, _a: *const T) {}
     /// Elements from one step of the sum to the next.
     fn step<V: Microkernel>(&self) -> usize;
     /// The offset of a row of the tile. Those behind its last, up to `MR`, must be readable, too.
@@ -27,9 +29,12 @@ pub(crate) trait LayoutA: Copy {
 pub(crate) struct PackedA;
 
 impl LayoutA for PackedA {
-    // The machine fetches ahead by itself inside a page of memory only. This is 32 steps of 8 rows, which
-    // take as long as the last cache does.
-    const AHEAD: usize = 256;
+    #[inline(always)]
+    fn fetch<T>(&mut self, a: *const T) {
+        // The machine fetches ahead by itself inside a page of memory only. This is 32 steps of 8 rows, which
+        // take as long as the last cache does.
+        prefetch(a.wrapping_add(256));
+    }
 
     #[inline(always)]
     fn step<V: Microkernel>(&self) -> usize {
@@ -58,6 +63,34 @@ impl LayoutA for RowsOfA<'_> {
     #[inline(always)]
     fn row(&self, row: usize) -> usize {
         self.offsets[row]
+    }
+}
+
+/// The same, with memory that is needed later: it is fetched a little with each step, since a machine waits
+/// where too much is asked for at once.
+#[derive(Clone, Copy)]
+pub(crate) struct RowsAhead<'a> {
+    pub(crate) rows: RowsOfA<'a>,
+    pub(crate) next: *const u8,
+    /// Bytes that are fetched with a step, at the most a cache line.
+    pub(crate) bytes: usize,
+}
+
+impl LayoutA for RowsAhead<'_> {
+    #[inline(always)]
+    fn fetch<T>(&mut self, _a: *const T) {
+        prefetch(self.next);
+        self.next = self.next.wrapping_add(self.bytes);
+    }
+
+    #[inline(always)]
+    fn step<V: Microkernel>(&self) -> usize {
+        self.rows.step::<V>()
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> usize {
+        self.rows.row(row)
     }
 }
 
@@ -146,6 +179,17 @@ pub(crate) fn spill<'a, V: Copy, const R: usize, const N: usize>(
     unsafe { to.assume_init_ref() }
 }
 
+/// Hands all rows of a tile to its store, straight from the registers: a loop would be one that indexes.
+macro_rules! put_rows {
+    ($store:ident, $sums:ident, $rows:ident, [$($i:literal),+]) => {
+        const { assert!($rows <= [$($i),+].len()) };
+        $(if $i < $rows {
+            // SAFETY: all rows of the tile are there, and its columns.
+            unsafe { $store.put($i, &$sums[$i % $rows]) };
+        })+
+    };
+}
+
 /// The loop itself, for `R` rows and `N` vectors of columns.
 ///
 /// # Safety
@@ -172,12 +216,13 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
             }
         }
     }
+    // Opaque, or the optimiser may divide anew in each step if this once was calculated by a division.
+    let depth = black_box(tile.depth);
+    let mut layout = tile.a_layout;
     for pair in tile.pairs {
         let (mut a, mut b) = (tile.a.wrapping_add(pair.a), tile.b.wrapping_add(pair.b));
-        for _ in 0..tile.depth {
-            if A::AHEAD > 0 {
-                prefetch(a.wrapping_add(A::AHEAD));
-            }
+        for _ in 0..depth {
+            layout.fetch(a);
             let mut row = [V::splat(V::Elem::ZERO); N];
             for (j, vector) in row.iter_mut().enumerate() {
                 // SAFETY: rows of B hold `N` vectors, by the caller's duty.
@@ -193,6 +238,10 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
             a = a.wrapping_add(tile.a_layout.step::<V>());
             b = b.wrapping_add(tile.b_stride);
         }
+    }
+    if tile.rows == R {
+        put_rows!(store, sums, R, [0, 1, 2, 3, 4, 5, 6, 7]);
+        return;
     }
     let mut spilled = MaybeUninit::uninit();
     for (i, sums) in spill(&sums, &mut spilled).iter().enumerate().take(tile.rows) {

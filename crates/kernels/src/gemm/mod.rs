@@ -12,8 +12,8 @@ mod store;
 
 pub(crate) use dot::{Dot, MAX_NV, sum_dot};
 pub(crate) use microkernel::{
-    LayoutA, MAX_MR, Microkernel, PackedA, Pair, RowsOfA, Store, Tile, dispatch, microkernel,
-    spill, sum_tile,
+    LayoutA, MAX_MR, Microkernel, PackedA, Pair, RowsAhead, RowsOfA, Store, Tile, dispatch,
+    microkernel, spill, sum_tile,
 };
 pub(crate) use pack::Strided;
 pub(crate) use store::{Finish, Panel, Place, load_row, store_row};
