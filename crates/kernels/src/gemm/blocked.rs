@@ -27,7 +27,7 @@ pub(crate) const KC: usize = 512;
 const BLOCK_PANELS: usize = 4;
 /// Steps of the sum for which panels are packed in turn: what lies side by side, or in the same cache
 /// line, is read at once.
-const PACKED_STEPS: usize = 32;
+pub(crate) const PACKED_STEPS: usize = 32;
 /// Panels of A that are packed in turn.
 const PACKED_PANELS: usize = 8;
 /// Rows that are packed at once.

@@ -6,7 +6,7 @@
 
 use super::super::geometry::Geometry;
 use super::transpose::Transpose;
-use crate::arch::Isa;
+use crate::arch::{Isa, prefetch};
 use crate::element::Element;
 use crate::gemm::blocked::{self, PackA, PackB};
 use crate::gemm::{Finish, Microkernel, Strided};
@@ -113,7 +113,10 @@ impl<T: Element> Places<T> {
                 + column.wrapping_mul(self.strides[2]);
             let from = self.channels.wrapping_add(offset + channel);
             let to = to.wrapping_add(place * width);
+            // Of the places that are packed next: those of a row lie too far apart for the machine to do so.
+            let next = from.wrapping_add(self.strides[2].wrapping_mul(blocked::PACKED_STEPS));
             for i in (0..width).step_by(V::LANES) {
+                prefetch(next.wrapping_add(i));
                 let some = V::LANES.min(channels.saturating_sub(i));
                 let room = V::LANES.min(width - i);
                 // SAFETY: the caller's duty.
