@@ -124,6 +124,14 @@ pub(crate) struct Tile<'a, T, A = PackedA> {
     pub(crate) vectors: usize,
 }
 
+impl<'a, T, A> Tile<'a, T, A> {
+    /// The same with another layout of A.
+    pub(crate) fn with_layout<B>(&self, a_layout: B) -> Tile<'a, T, B> {
+        let Self { a, b, pairs, depth, b_stride, rows, vectors, .. } = *self;
+        Tile { a, a_layout, b, pairs, depth, b_stride, rows, vectors }
+    }
+}
+
 /// Where a tile's sums go, straight from the registers.
 pub(crate) trait Store<V: Vector> {
     /// Where the columns of `row` lie, if they are neighbours: they are fetched while the tile is summed.

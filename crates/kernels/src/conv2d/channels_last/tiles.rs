@@ -4,9 +4,11 @@ use super::super::taps::TapConv;
 use super::band::Seen;
 use super::pack::{PanelColumns, Panels};
 use super::plan::{Job, PAIRS, Plan, Steps};
-use crate::arch::{Kernel, Vector};
+use crate::arch::{CACHE_LINE, Kernel, Vector};
 use crate::element::Element;
-use crate::gemm::{MAX_MR, Microkernel, Pair, RowsOfA, Store, Tile, load_row, store_row};
+use crate::gemm::{
+    MAX_MR, Microkernel, Pair, RowsAhead, RowsOfA, Store, Tile, load_row, store_row,
+};
 
 /// Tiles of places that pass by a panel of the weight while that is in the cache.
 const TILES: usize = 32;
@@ -32,6 +34,37 @@ struct Places {
     target: [usize; MAX_MR],
 }
 
+/// What the next job will see, the rows below: it is fetched place by place, some with each tile.
+struct Ahead {
+    /// The next place.
+    place: usize,
+    /// Places that are fetched with a tile.
+    places: usize,
+}
+
+impl Ahead {
+    #[inline(always)]
+    fn new<T: Element>(tiles: &Tiles<'_, '_, T>, places: usize) -> Self {
+        let steps = tiles.plan.steps(tiles.conv.channels).count();
+        let count = places.div_ceil(MAX_MR) * tiles.job.panels.len() * steps;
+        Self { place: 0, places: places.div_ceil(count.max(1)) }
+    }
+
+    /// From where on is fetched with the `steps` of the next tile, and how many bytes with each.
+    #[inline(always)]
+    fn take<T: Element>(&mut self, tiles: &Tiles<'_, '_, T>, steps: usize) -> (*const u8, usize) {
+        let width = tiles.conv.grid[1];
+        let [_, row, column] = tiles.seen.places;
+        let at = (tiles.job.rows.len() + self.place / width)
+            .wrapping_mul(row)
+            .wrapping_add((self.place % width).wrapping_mul(column));
+        self.place += self.places;
+        let elements = (self.places - 1).saturating_mul(column).saturating_add(tiles.conv.channels);
+        let bytes = elements.saturating_mul(size_of::<T>()).div_ceil(steps.max(1));
+        (tiles.seen.pointer.wrapping_add(at).cast(), bytes.min(CACHE_LINE))
+    }
+}
+
 impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
     type Output = ();
 
@@ -41,6 +74,7 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
         let mut left = self.job.images.len() * self.job.rows.len() * self.conv.grid[1];
         let mut tiles = [Places::default(); TILES];
         let run_depth = self.plan.run_taps * self.conv.channels;
+        let mut ahead = Ahead::new(&self, left);
         while left > 0 {
             let mut count = 0;
             while count < TILES && left > 0 {
@@ -51,7 +85,7 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
             }
             for steps in self.plan.steps(run_depth) {
                 for panel in self.job.panels.clone() {
-                    self.panel::<V>(&steps, &self.panels.get(panel), &tiles[..count]);
+                    self.panel::<V>(&steps, &self.panels.get(panel), &tiles[..count], &mut ahead);
                 }
             }
         }
@@ -95,6 +129,7 @@ impl<T: Element> Tiles<'_, '_, T> {
         steps: &Steps,
         panel: &PanelColumns,
         tiles: &[Places],
+        ahead: &mut Ahead,
     ) {
         let conv = self.conv;
         let (depth, run_taps) = (conv.depth(), self.plan.run_taps);
@@ -134,7 +169,15 @@ impl<T: Element> Tiles<'_, '_, T> {
             };
             // SAFETY: what the places see is inside the source or its copy, and the panel holds all
             // steps of the sum; these places and channels of the target are this job's alone.
-            unsafe { V::tile(&tile, &channels) };
+            unsafe {
+                if self.plan.fetches {
+                    let (next, bytes) = ahead.take(self, steps.steps.len());
+                    let a_layout = RowsAhead { rows: tile.a_layout, next, bytes };
+                    V::tile(&tile.with_layout(a_layout), &channels);
+                } else {
+                    V::tile(&tile, &channels);
+                }
+            }
         }
     }
 }
