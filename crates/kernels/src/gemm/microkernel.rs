@@ -224,9 +224,8 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
             }
         }
     }
-    // Opaque, or the optimiser may divide anew in each step if this once was calculated by a division.
-    let depth = black_box(tile.depth);
-    let mut layout = tile.a_layout;
+    // Opaque, or the optimiser may divide anew in each step where one of these was calculated by a division.
+    let (depth, b_stride, mut layout) = black_box((tile.depth, tile.b_stride, tile.a_layout));
     for pair in tile.pairs {
         let (mut a, mut b) = (tile.a.wrapping_add(pair.a), tile.b.wrapping_add(pair.b));
         for _ in 0..depth {
@@ -243,8 +242,8 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
                     *sum = weight.mul_add(x, *sum);
                 }
             }
-            a = a.wrapping_add(tile.a_layout.step::<V>());
-            b = b.wrapping_add(tile.b_stride);
+            a = a.wrapping_add(layout.step::<V>());
+            b = b.wrapping_add(b_stride);
         }
     }
     if tile.rows == R {
