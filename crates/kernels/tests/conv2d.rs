@@ -88,9 +88,10 @@ fn outputs_larger_than_the_caches() {
     for (filters, apart) in [(16, 16), (40, 40), (40, 48), (48, 48), (21, 21)] {
         let (input, weight, config) = ([1, 1, 512, 512], [filters, 1, 1, 1], config(1, 0));
         let output = [1, filters, 512, 512];
-        let (ys, y_len) = ([1, 1, 512 * apart, apart], 512 * 512 * apart);
+        let y_len = 512 * 512 * apart;
+        let ys = [y_len, 1, 512 * apart, apart];
         let (x, w) = (integers::<f32>(512 * 512, 1), integers::<f32>(filters, 2));
-        let x = TensorRef::contiguous(&x, input).unwrap();
+        let x = TensorRef::new(&x, input, [512 * 512, 1, 512, 1]).unwrap();
         let w = TensorRef::contiguous(&w, weight).unwrap();
         let b = integers::<f32>(filters, 3);
         let mut expected = vec![7.0; y_len];
@@ -180,7 +181,7 @@ fn the_layers_of_the_small_nets() {
 #[test]
 fn sums_longer_than_a_block() {
     for format in [Format::Contiguous, Format::ChannelsLast, Format::BatchLast] {
-        let (input, weight) = ([20, 70, 4, 4], [40, 70, 3, 3]);
+        let (input, weight) = ([20, 130, 4, 4], [40, 130, 3, 3]);
         let formats = [format; 2];
         check::<f32>(&Case { input, weight, config: config(1, 1), formats, bias: true });
         // A row of taps that is longer than a block, and a single tap.
@@ -201,11 +202,25 @@ fn many_panels_of_channels_and_many_places() {
     }
 }
 
+/// Channels that fill whole vectors: the gradient to the weight reads the output's where it lies.
+#[test]
+fn whole_vectors_of_few_channels() {
+    for format in [Format::ChannelsLast, Format::GappedChannelsLast] {
+        for (filters, groups) in [(16, 1), (48, 1), (32, 2), (48, 3)] {
+            for (size, batch) in [([13, 11], 3), ([6, 40], 20), ([30, 1], 1)] {
+                let (input, weight) = ([batch, 3 * groups, size[0], size[1]], [filters, 3, 3, 3]);
+                let config = Conv2dConfig { groups, ..config(1, 1) };
+                check::<f32>(&Case { input, weight, config, formats: [format; 2], bias: true });
+            }
+        }
+    }
+}
+
 /// Kernels of one tap whose sum over the places is longer than a block, by panels enough for several threads.
 #[test]
 fn one_tap_on_many_places() {
     for format in [Format::ChannelsLast, Format::GappedChannelsLast] {
-        let (input, weight, formats) = ([5, 530, 20, 21], [150, 530, 1, 1], [format; 2]);
+        let (input, weight, formats) = ([10, 530, 20, 21], [150, 530, 1, 1], [format; 2]);
         check::<f32>(&Case { input, weight, config: config(2, 0), formats, bias: true });
     }
 }
@@ -347,7 +362,7 @@ fn zeros_give_the_bias() {
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    let layers = [([70, 6, 15, 14], [12, 6, 3, 3], 1), ([5, 530, 20, 21], [150, 530, 1, 1], 0)];
+    let layers = [([70, 6, 15, 14], [12, 6, 3, 3], 1), ([10, 530, 20, 21], [150, 530, 1, 1], 0)];
     let formats = [Format::Contiguous, Format::ChannelsLast, Format::BatchLast];
     for ((input, weight, padding), format) in
         layers.into_iter().flat_map(|layer| formats.map(|format| (layer, format)))

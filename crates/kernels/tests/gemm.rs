@@ -75,7 +75,17 @@ fn every_edge_of_a_tile() {
 
 #[test]
 fn every_block_edge() {
-    for size in [[129, 385, 257], [2049, 3, 5], [3, 3073, 5], [17, 100, 600], [8, 2000, 25]] {
+    // Rows, columns and steps that are packed at once, and more of them.
+    for size in [
+        [129, 385, 257],
+        [2049, 3, 5],
+        [3, 3073, 5],
+        [17, 100, 600],
+        [8, 2000, 25],
+        [17, 300, 1025],
+        [33, 385, 2100],
+        [2049, 30, 1100],
+    ] {
         for transposed in [[false; 3], [true, true, false], [false, true, true]] {
             check(&Case { size, transposed, gap: [0, 1, 0], alpha: 1.0, beta: 1.0 });
         }
@@ -157,7 +167,7 @@ fn shapes_that_do_not_fit_are_refused() {
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    let [m, n, k] = [150, 700, 530];
+    let [m, n, k] = [150, 700, 1100];
     let noise = |len, seed| -> Vec<f32> {
         integers(len, seed).iter().map(|x| (x * 0.37 + 0.011).sin()).collect()
     };

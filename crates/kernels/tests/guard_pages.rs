@@ -385,7 +385,7 @@ fn parameters<T: Element>(
 
 fn convolutions<T: Element>(room: Room) {
     for (input, kernel, stride, padding) in WINDOWS {
-        for filters in [1, 5, 8, 17, 49] {
+        for filters in [1, 5, 8, 16, 17, 48, 49] {
             for format in FORMATS {
                 let (stride, padding) = ([stride; 2], [padding; 2]);
                 let [height, width] = kernel;

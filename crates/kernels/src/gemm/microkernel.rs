@@ -126,8 +126,8 @@ pub(crate) struct Tile<'a, T, A = PackedA> {
 
 impl<'a, T, A> Tile<'a, T, A> {
     /// The same with another layout of A.
-    pub(crate) fn with_layout<B>(&self, a_layout: B) -> Tile<'a, T, B> {
-        let Self { a, b, pairs, depth, b_stride, rows, vectors, .. } = *self;
+    pub(crate) fn with_layout<B>(self, a_layout: B) -> Tile<'a, T, B> {
+        let Self { a, b, pairs, depth, b_stride, rows, vectors, .. } = self;
         Tile { a, a_layout, b, pairs, depth, b_stride, rows, vectors }
     }
 }
@@ -187,7 +187,8 @@ pub(crate) fn spill<'a, V: Copy, const R: usize, const N: usize>(
     unsafe { to.assume_init_ref() }
 }
 
-/// Hands all rows of a tile to its store, straight from the registers: a loop would be one that indexes.
+/// Hands all rows of a tile to its store, straight from the registers: a loop would be one that indexes. The
+/// remainder is the number itself; it shows the compiler that there is such a row.
 macro_rules! put_rows {
     ($store:ident, $sums:ident, $rows:ident, [$($i:literal),+]) => {
         const { assert!($rows <= [$($i),+].len()) };

@@ -2,8 +2,8 @@
 //!
 //! The microkernel holds a tile of what a place sees, `(tap, input channel)`, by vectors of output
 //! channels, and places are the steps of its sum. Its A is the image itself, and its B the output's
-//! gradient: where few sets of the first cache would hold a block of it, a few rows of places are packed at
-//! a time, and serve all taps and input channels. Where windows hang over the border, or reach beyond, a
+//! gradient: where few sets of the first cache would hold a block of it, or channels do not fill whole vectors,
+//! a few rows of places are packed at a time, and serve all taps and input channels. Where windows hang over the border, or reach beyond, a
 //! band of the image is copied first, with zeros around.
 
 use std::ops::Range;
@@ -31,10 +31,10 @@ const PIECE: usize = 1 << 10;
 /// Sums of a job, at the most, where it has more than one panel of the gradient: 128 KiB, since they
 /// come and go with every block of places.
 const SUMS: usize = 1 << 15;
-/// Rows of tiles of a job, at the least: each job packs the gradient for itself.
+/// Rows of tiles of a job, at the least: each job reads the gradient, or packs it, for itself.
 const JOB_ROWS: usize = 64;
-/// Elements between places up to which the output's gradient is read where it lies: the first cache holds a
-/// block of it, and packing takes a tenth of the time where there are a hundred rows of tiles, and a fourth where
+/// Elements between places up to which the output's gradient is read where it lies: all sets of the first cache
+/// take part in it, and packing takes a tenth of the time where there are a hundred rows of tiles, and a fourth where
 /// there are thirty (on two cores, ResNet-50's first layer 440 to 470 GFLOP/s, 3 to 64 channels by 3x3 330 to 411).
 const IN_PLACE: usize = 64;
 /// Elements that are fetched ahead, at the most: 2 MiB, more than the second cache.
@@ -86,7 +86,7 @@ impl Cut {
         let (images, rows) = if band_rows < out_size[0] {
             (1, out_size[0].div_ceil(out_size[0].div_ceil(band_rows)))
         } else {
-            ((band_rows / out_size[0]).min(batch.div_ceil(JOBS)).max(1), out_size[0])
+            ((band_rows / out_size[0]).min(batch / JOBS).max(1), out_size[0])
         };
         let row_bands = out_size[0].div_ceil(rows);
         let bands = row_bands * batch.div_ceil(images);
@@ -101,7 +101,7 @@ impl Cut {
         let row_jobs = JOBS.div_ceil(panel_jobs * pieces).min(tile_rows.div_ceil(JOB_ROWS));
         let job_rows = tile_rows.div_ceil(row_jobs).next_multiple_of(MAX_MR);
         let row_jobs = tile_rows.div_ceil(job_rows);
-        // Whole vectors are read.
+        // In place, whole vectors are read.
         let whole = panels.packed_len(1) == geometry.group_outputs();
         let packs = !whole || dy.strides()[3] > IN_PLACE;
         Self {
@@ -247,14 +247,16 @@ struct Seen<T> {
 }
 
 /// Memory to be fetched while something else is calculated.
-struct Ahead {
+struct RegionsAhead {
     /// What is left of each.
     regions: [[*const u8; 2]; 2],
     /// Bytes that are fetched with each step.
     bytes: usize,
+    /// What is fetched when nothing is left: something that is in the cache.
+    idle: *const u8,
 }
 
-impl Ahead {
+impl RegionsAhead {
     /// What is fetched with the next `steps`: from where on, and how many bytes with each.
     #[inline(always)]
     fn take(&mut self, steps: usize) -> (*const u8, usize) {
@@ -265,7 +267,7 @@ impl Ahead {
                 return (start, self.bytes);
             }
         }
-        (self.regions[0][0], 0)
+        (self.idle, 0)
     }
 }
 
@@ -363,7 +365,7 @@ impl<T: Element> Tiles<'_, T> {
         image: usize,
         row: usize,
         [first, some, rows]: [usize; 3],
-    ) -> Ahead {
+    ) -> RegionsAhead {
         let strides = self.operands.dy.strides();
         let next = first + some;
         let group = self.operands.group * self.geometry.group_outputs();
@@ -383,12 +385,13 @@ impl<T: Element> Tiles<'_, T> {
         let x_len = if self.cut.copies || self.cut.row_jobs > 1 { 0 } else { len(seen.places[2]) };
         let tiles = self.panels.len() * self.rows.len().div_ceil(MAX_MR);
         let x = seen.pointer.wrapping_add(x);
-        Ahead {
+        RegionsAhead {
             regions: [
                 [dy.cast(), dy.wrapping_add(dy_len).cast()],
                 [x.cast(), x.wrapping_add(x_len).cast()],
             ],
             bytes: ((dy_len + x_len) * size_of::<T>()).div_ceil(tiles * places).min(CACHE_LINE),
+            idle: seen.pointer.cast(),
         }
     }
 
@@ -445,7 +448,7 @@ impl<T: Element> Tiles<'_, T> {
         seen: &Seen<T>,
         panel: &PanelColumns,
         (pairs, depth, b_stride): (&[Pair], usize, usize),
-        ahead: &mut Ahead,
+        ahead: &mut RegionsAhead,
     ) {
         let (channels, kernel) = (self.geometry.group_inputs(), self.geometry.kernel);
         let (tap, mut channel) = (self.rows.start / channels, self.rows.start % channels);

@@ -6,7 +6,7 @@
 
 use super::super::geometry::Geometry;
 use super::transpose::Transpose;
-use crate::arch::{Isa, prefetch};
+use crate::arch::{CACHE_LINE, Isa, prefetch};
 use crate::element::Element;
 use crate::gemm::blocked::{self, PackA, PackB};
 use crate::gemm::{Finish, Microkernel, Strided};
@@ -114,17 +114,20 @@ impl<T: Element> Places<T> {
             let from = self.channels.wrapping_add(offset + channel);
             let to = to.wrapping_add(place * width);
             // Of the places that are packed next: those of a row lie too far apart for the machine to do so.
-            let next = from.wrapping_add(self.strides[2].wrapping_mul(blocked::PACKED_STEPS));
-            for i in (0..width).step_by(V::LANES) {
-                prefetch(next.wrapping_add(i));
-                let some = V::LANES.min(channels.saturating_sub(i));
-                let room = V::LANES.min(width - i);
-                // SAFETY: the caller's duty.
-                unsafe {
-                    if some == V::LANES && room == V::LANES {
-                        V::load(from.wrapping_add(i)).store(to.add(i));
-                    } else {
-                        V::load_first(from.wrapping_add(i), some).store_first(to.add(i), room);
+            let next = from.wrapping_add(places.wrapping_mul(self.strides[2]));
+            for line in (0..width).step_by(CACHE_LINE / size_of::<T>()) {
+                prefetch(next.wrapping_add(line));
+            }
+            if channels >= width {
+                // SAFETY: the caller's duty; what is packed is memory of its own.
+                unsafe { from.copy_to_nonoverlapping(to, width) };
+            } else {
+                for i in (0..width).step_by(V::LANES) {
+                    let some = V::LANES.min(channels.saturating_sub(i));
+                    // SAFETY: the caller's duty.
+                    unsafe {
+                        V::load_first(from.wrapping_add(i), some)
+                            .store_first(to.add(i), V::LANES.min(width - i));
                     }
                 }
             }

@@ -136,14 +136,13 @@ impl<T: Element> Kernel<T> for PackPanel<'_, '_, T> {
                     for i in 0..sizes[0] {
                         let (from, to) =
                             (from.wrapping_add(i * strides[0]), to.wrapping_add(i * steps[0]));
-                        // SAFETY: a channel and a tap of the weight; inside the panel.
-                        unsafe {
-                            if strides[1] == 1 && steps[1] == 1 {
-                                from.copy_to_nonoverlapping(to, sizes[1]);
-                                continue;
-                            }
+                        if strides[1] == 1 && steps[1] == 1 {
+                            // SAFETY: neighbouring columns of the weight, and of a panel of its own.
+                            unsafe { from.copy_to_nonoverlapping(to, sizes[1]) };
+                        } else {
                             for j in 0..sizes[1] {
-                                *to.add(j * steps[1]) = *from.add(j * strides[1]);
+                                // SAFETY: a channel and a tap of the weight; inside the panel.
+                                unsafe { *to.add(j * steps[1]) = *from.add(j * strides[1]) };
                             }
                         }
                     }

@@ -22,7 +22,8 @@ const DEPTH: usize = 1024;
 /// read: 16 MiB of `f32`. ResNet-50's first 1x1 layer, 8 images, on two cores with a peak of 272 each: 457
 /// against 433.
 const STREAMED: usize = 1 << 22;
-/// Elements of the source from which on what the next job sees is fetched ahead: 1 MiB of `f32`, the second cache.
+/// Elements that places see from which on what those behind a job's see is fetched ahead: 1 MiB of `f32`, the
+/// second cache.
 /// ResNet-50's first 1x1 layer backward to the input on two cores 340 to 465, its strided one forward 445 to 473.
 const FETCHED: usize = 1 << 18;
 /// Pieces of the weight that a tile sums at once.
@@ -41,7 +42,7 @@ pub(super) struct Plan {
     pub(super) runs: usize,
     /// Whether the target is written past the caches.
     pub(super) streams: bool,
-    /// Whether what the next job sees is fetched ahead.
+    /// Whether what the places behind a job's see is fetched ahead.
     pub(super) fetches: bool,
     grid_rows: usize,
     batch: usize,

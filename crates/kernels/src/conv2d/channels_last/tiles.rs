@@ -1,5 +1,7 @@
 //! The tiles of a job.
 
+use std::ops::Range;
+
 use super::super::taps::TapConv;
 use super::band::Seen;
 use super::pack::{PanelColumns, Panels};
@@ -34,31 +36,33 @@ struct Places {
     target: [usize; MAX_MR],
 }
 
-/// What the next job will see, the rows below: it is fetched place by place, some with each tile.
-struct Ahead {
-    /// The next place.
-    place: usize,
+/// What the places behind a job's see, as many: it is fetched place by place, some with each tile.
+struct PlacesAhead {
+    left: Range<usize>,
     /// Places that are fetched with a tile.
     places: usize,
 }
 
-impl Ahead {
-    #[inline(always)]
-    fn new<T: Element>(tiles: &Tiles<'_, '_, T>, places: usize) -> Self {
-        let steps = tiles.plan.steps(tiles.conv.channels).count();
-        let count = places.div_ceil(MAX_MR) * tiles.job.panels.len() * steps;
-        Self { place: 0, places: places.div_ceil(count.max(1)) }
+impl PlacesAhead {
+    /// `places` and `tiles` are those of the job.
+    fn new(places: usize, tiles: usize) -> Self {
+        Self { left: 0..places, places: places.div_ceil(tiles.max(1)) }
     }
 
     /// From where on is fetched with the `steps` of the next tile, and how many bytes with each.
     #[inline(always)]
     fn take<T: Element>(&mut self, tiles: &Tiles<'_, '_, T>, steps: usize) -> (*const u8, usize) {
-        let width = tiles.conv.grid[1];
-        let [_, row, column] = tiles.seen.places;
-        let at = (tiles.job.rows.len() + self.place / width)
-            .wrapping_mul(row)
-            .wrapping_add((self.place % width).wrapping_mul(column));
-        self.place += self.places;
+        if self.left.is_empty() {
+            // What is in the cache.
+            return (tiles.seen.pointer.cast(), 0);
+        }
+        let (width, place) = (tiles.conv.grid[1], self.left.start);
+        self.left.start += self.places;
+        let [image, row, column] = tiles.seen.places;
+        let at = (tiles.job.images.len() - 1)
+            .wrapping_mul(image)
+            .wrapping_add((tiles.job.rows.len() + place / width).wrapping_mul(row))
+            .wrapping_add((place % width).wrapping_mul(column));
         let elements = (self.places - 1).saturating_mul(column).saturating_add(tiles.conv.channels);
         let bytes = elements.saturating_mul(size_of::<T>()).div_ceil(steps.max(1));
         (tiles.seen.pointer.wrapping_add(at).cast(), bytes.min(CACHE_LINE))
@@ -74,7 +78,8 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
         let mut left = self.job.images.len() * self.job.rows.len() * self.conv.grid[1];
         let mut tiles = [Places::default(); TILES];
         let run_depth = self.plan.run_taps * self.conv.channels;
-        let mut ahead = Ahead::new(&self, left);
+        let goes = self.plan.steps(run_depth).count();
+        let mut ahead = PlacesAhead::new(left, left.div_ceil(V::MR) * self.job.panels.len() * goes);
         while left > 0 {
             let mut count = 0;
             while count < TILES && left > 0 {
@@ -129,7 +134,7 @@ impl<T: Element> Tiles<'_, '_, T> {
         steps: &Steps,
         panel: &PanelColumns,
         tiles: &[Places],
-        ahead: &mut Ahead,
+        ahead: &mut PlacesAhead,
     ) {
         let conv = self.conv;
         let (depth, run_taps) = (conv.depth(), self.plan.run_taps);
@@ -167,17 +172,16 @@ impl<T: Element> Tiles<'_, '_, T> {
                     .map(|bias| &bias[panel.first..]),
                 streams: self.plan.streams,
             };
+            if self.plan.fetches {
+                let (next, bytes) = ahead.take(self, steps.steps.len());
+                let a_layout = RowsAhead { rows: tile.a_layout, next, bytes };
+                // SAFETY: as below.
+                unsafe { V::tile(&tile.with_layout(a_layout), &channels) };
+                continue;
+            }
             // SAFETY: what the places see is inside the source or its copy, and the panel holds all
             // steps of the sum; these places and channels of the target are this job's alone.
-            unsafe {
-                if self.plan.fetches {
-                    let (next, bytes) = ahead.take(self, steps.steps.len());
-                    let a_layout = RowsAhead { rows: tile.a_layout, next, bytes };
-                    V::tile(&tile.with_layout(a_layout), &channels);
-                } else {
-                    V::tile(&tile, &channels);
-                }
-            }
+            unsafe { V::tile(&tile, &channels) };
         }
     }
 }
