@@ -43,6 +43,7 @@ def svg(groups):
     parts, y = [], TOP
     for group, cases in groups.items():
         mean = math.exp(sum(math.log(times) for _, times in cases) / len(cases))
+        mean = math.floor(100 * mean) / 100
         y += ROW
         title = f"{SHOWN[group]}: geometric mean {mean:.2f}"
         parts.append(f'<text x="{LEFT}" y="{y - 4}" class="title">{title}</text>')
