@@ -2,8 +2,8 @@
 //! format, as chosen and by each path that can run the shape, against the naive loops.
 //!
 //! Data are small whole numbers: every sum is exact, so results must be equal to the last bit. Of
-//! Winograd's method, whose constants round, the error must be within the bound that `tests/winograd.rs`
-//! states.
+//! Winograd's method, whose constants round, the error must be within the bounds that
+//! `tests/common/winograd.rs` states.
 //!
 //! Every buffer touches a page that may not be touched: of even shapes the one behind it, of odd ones
 //! the one before.
@@ -13,6 +13,8 @@
 
 #[path = "../../tests/common/guard.rs"]
 mod guard;
+#[path = "../../tests/common/winograd.rs"]
+mod winograd_error;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,9 +34,6 @@ const SEED: u64 = 20_261_125;
 
 /// Products of a shape at most: the naive loops take a nanosecond or two for each.
 const PRODUCTS: usize = 200_000;
-
-/// The error of Winograd's method, relative to the terms of a sum if each were the largest.
-const WINOGRAD_BOUND: [f64; 2] = [2e-6, 4e-15];
 
 /// Steele, Lea and Flood's SplitMix64.
 struct Random(u64);
@@ -273,7 +272,7 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
 
     let terms = |channels: usize| (16 * 9 * channels.max(1)) as f64;
     let places = (16 * output[0] * output[2] * output[3]) as f64;
-    let winograd_bound = WINOGRAD_BOUND[usize::from(size_of::<T>() == 8)];
+    let [of_y, of_dx, of_dw] = winograd_error::BOUNDS[usize::from(size_of::<T>() == 8)];
     for &isa in isas {
         // A bound of 0 is equality. Without any place there is nothing that a path may be given.
         let compare = |what: &str, path: &str, got: &[T], want: &[T], bound: f64| {
@@ -289,8 +288,8 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
             );
         };
         for (path, run) in taps_paths::<T>() {
-            let bound = |channels: usize| match path {
-                "winograd" => winograd_bound * terms(channels),
+            let bound = |each: f64, channels: usize| match path {
+                "winograd" => each * terms(channels),
                 _ => 0.0,
             };
             // Groups and phases that this path cannot run are left to the general one.
@@ -307,13 +306,19 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
                 let mut got = copy(&y);
                 let mut view = TensorMut::new(&mut got, output, ys).expect("inside");
                 taps::forward(&geometry, &x, &w, bias.as_deref(), &mut view, each);
-                compare("output", path, &got, &want_y, bound(geometry.group_inputs()));
+                compare("output", path, &got, &want_y, bound(of_y, geometry.group_inputs()));
             }
             if !input.contains(&0) {
                 let mut got = copy(&dx);
                 let mut view = TensorMut::new(&mut got, input, xs).expect("inside");
                 taps::backward_input(&geometry, &dy, &w, &mut view, each);
-                compare("input's gradient", path, &got, &want_dx, bound(geometry.group_outputs()));
+                compare(
+                    "input's gradient",
+                    path,
+                    &got,
+                    &want_dx,
+                    bound(of_dx, geometry.group_outputs()),
+                );
             }
             *runs.entry(path).or_default() += usize::from(ran.into_inner());
         }
@@ -322,7 +327,7 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
                 let mut got = copy(&dw);
                 let mut view = TensorMut::new(&mut got, weight, ws).expect("inside");
                 let ran = run(isa, &geometry, &x, &dy, &mut view);
-                let bound = if path == "weight, winograd" { winograd_bound * places } else { 0.0 };
+                let bound = if path == "weight, winograd" { of_dw * places } else { 0.0 };
                 if ran {
                     compare("weight's gradient", path, &got, &want_dw, bound);
                 }

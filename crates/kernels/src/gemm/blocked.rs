@@ -121,11 +121,11 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
     let c = SharedMut::new(output.c);
     let (row_stride, offsets) = (output.row_stride, &output.columns);
     // Even parts: a short one costs an output that comes and goes, too.
-    let part = k.div_ceil(k.div_ceil(part).max(1)).max(1);
+    let part = parallel::even(k, part);
     // An empty sum still has its one part: the output gets its bias and beta.
     for k0 in (0..k.max(1)).step_by(part) {
         let depth = part.min(k - k0);
-        let kc = depth.div_ceil(depth.div_ceil(KC).max(1)).max(1);
+        let kc = parallel::even(depth, KC);
         let block_panels = (BLOCK / (kc * nr)).clamp(1, BLOCK_PANELS);
         let finish = if k0 == 0 { output.finish } else { Finish { beta: T::ONE, bias: None } };
         for i0 in (0..m).step_by(MC) {
@@ -282,9 +282,7 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> Kernel<T> for MacroKernel<'_, T,
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
         let ([_, depth], [first, columns]) = (self.depth, self.columns);
-        let panels = columns.div_ceil(V::NR);
-        // Blocks are even, too.
-        let block = panels.div_ceil(panels.div_ceil(self.block_panels).max(1)).max(1) * V::NR;
+        let block = parallel::even(columns.div_ceil(V::NR), self.block_panels) * V::NR;
         for j in (0..columns).step_by(block) {
             for k in (0..depth.max(1)).step_by(self.kc) {
                 self.block::<V>([k, self.kc.min(depth - k)], [first + j, block.min(columns - j)]);

@@ -30,6 +30,12 @@ pub(crate) fn share(len: usize, parts: usize, part: usize) -> Range<usize> {
     start(part)..start(part + 1)
 }
 
+/// The length of the longest part, if `len` things are cut into as few parts as go, equal but for the last, of
+/// `most` at the most; at least 1.
+pub(crate) fn even(len: usize, most: usize) -> usize {
+    len.div_ceil(len.div_ceil(most).max(1)).max(1)
+}
+
 /// Calls `job` for each of `jobs` pieces, which together are about `operations` multiply-adds; in
 /// parallel if that is worth it.
 ///

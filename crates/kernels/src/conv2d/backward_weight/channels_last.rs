@@ -2,9 +2,9 @@
 //!
 //! The microkernel holds a tile of what a place sees, `(tap, input channel)`, by vectors of output
 //! channels, and places are the steps of its sum. Its A is the image itself, and its B the output's
-//! gradient: where few sets of the first cache would hold a block of it, or channels do not fill whole vectors,
-//! a few rows of places are packed at a time, and serve all taps and input channels. Where windows hang over the border, or reach beyond, a
-//! band of the image is copied first, with zeros around.
+//! gradient: where few sets of the first cache would hold a block of it, or channels do not fill whole
+//! vectors, a few rows of places are packed at a time, and serve all taps and input channels. Where windows
+//! hang over the border, or reach beyond, a band of the image is copied first, with zeros around.
 
 use std::ops::Range;
 
@@ -84,7 +84,7 @@ impl Cut {
         let row = config.stride[0] * config.stride[1] * out_size[1] * geometry.group_inputs();
         let band_rows = (BAND / row.max(1)).max(1);
         let (images, rows) = if band_rows < out_size[0] {
-            (1, out_size[0].div_ceil(out_size[0].div_ceil(band_rows)))
+            (1, parallel::even(out_size[0], band_rows))
         } else {
             ((band_rows / out_size[0]).min(batch / JOBS).max(1), out_size[0])
         };

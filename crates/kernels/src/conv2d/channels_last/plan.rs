@@ -23,8 +23,8 @@ const DEPTH: usize = 1024;
 /// against 433.
 const STREAMED: usize = 1 << 22;
 /// Elements that places see from which on what those behind a job's see is fetched ahead: 1 MiB of `f32`, the
-/// second cache.
-/// ResNet-50's first 1x1 layer backward to the input on two cores 340 to 465, its strided one forward 445 to 473.
+/// second cache. ResNet-50's first 1x1 layer backward to the input on two cores 340 to 465, its strided one
+/// forward 445 to 473.
 const FETCHED: usize = 1 << 18;
 /// Pieces of the weight that a tile sums at once.
 pub(super) const PAIRS: usize = 64;
@@ -87,7 +87,7 @@ impl Plan {
         let job_places = (BAND / touched).min(places / JOBS).max(least);
         let job_rows = job_places.div_ceil(width);
         let (images, rows) = if job_rows < grid_rows {
-            (1, grid_rows.div_ceil(grid_rows.div_ceil(job_rows)))
+            (1, parallel::even(grid_rows, job_rows))
         } else {
             ((job_rows / grid_rows).min(conv.batch), grid_rows)
         };
