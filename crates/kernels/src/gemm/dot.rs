@@ -6,7 +6,7 @@
 //! where it lies.
 
 use super::microkernel::Microkernel;
-use crate::arch::MAX_LANES;
+use crate::arch::{MAX_LANES, prefetch};
 use crate::element::Element;
 
 /// Most vectors in a row of a tile, of any instruction set.
@@ -43,6 +43,9 @@ pub(crate) struct Dot<T> {
 #[inline(always)]
 pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot: &Dot<V::Elem>) {
     let mut sums = [[V::splat(V::Elem::ZERO); C]; R];
+    // B is often no more in a cache, and the machine fetches ahead by itself only what lies side by side, as
+    // the lanes of a place do: so those of the place after the next are fetched here.
+    let ahead = dot.b_places[1].wrapping_mul(2);
     for h in 0..dot.places[0] {
         for w in 0..dot.places[1] {
             let mut a = dot.a.wrapping_add(h * dot.a_places[0] + w * dot.a_places[1]);
@@ -57,6 +60,7 @@ pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot
             while lanes > 0 {
                 let mut row = [V::splat(V::Elem::ZERO); C];
                 for (x, &b) in row.iter_mut().zip(&b) {
+                    prefetch(b.wrapping_add(ahead));
                     // SAFETY: the lanes are inside B.
                     *x = unsafe {
                         if lanes >= V::LANES { V::load(b) } else { V::load_first(b, lanes) }
