@@ -85,6 +85,9 @@ fn every_block_edge() {
         [17, 300, 1025],
         [33, 385, 2100],
         [2049, 30, 1100],
+        // Rows halved before columns are cut, panels of unequal widths.
+        [150, 201, 100],
+        [128, 128, 128],
     ] {
         for transposed in [[false; 3], [true, true, false], [false, true, true]] {
             check(&Case { size, transposed, gap: [0, 1, 0], alpha: 1.0, beta: 1.0 });
@@ -167,7 +170,13 @@ fn shapes_that_do_not_fit_are_refused() {
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    let [m, n, k] = [150, 700, 1100];
+    // Of the second the rows are cut, too.
+    for size in [[150, 700, 1100], [150, 200, 300]] {
+        threads_do_not_change_the_bits_of(size);
+    }
+}
+
+fn threads_do_not_change_the_bits_of([m, n, k]: [usize; 3]) {
     let noise = |len, seed| -> Vec<f32> {
         integers(len, seed).iter().map(|x| (x * 0.37 + 0.011).sin()).collect()
     };

@@ -3,7 +3,7 @@
 //! Named as in the BLIS papers, outermost first, with what each packs:
 //!
 //! 1. over the sum, and over rows: packs a part of A in panels of `MR`, shared by all threads;
-//! 2. over columns, one job each, with no barrier between:
+//! 2. over columns, and over rows where B is small, one job each, with no barrier between:
 //! 3. over the job's columns, a block of panels at a time, and over the part of the sum, `kc` steps at a
 //!    time, an even part of it: packs as many rows of those panels of B, for this job alone;
 //! 4. over the panels of A, and
@@ -11,9 +11,11 @@
 //!
 //! The sum of an element of C is always taken in the same order, so the cut does not show.
 
+use std::ops::Range;
+
 use super::microkernel::{Microkernel, PackedA, Pair, Tile};
 use super::store::{Finish, Panel, Place};
-use crate::arch::{Isa, Kernel};
+use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
 use crate::parallel::{self, SharedMut};
 use crate::scratch;
@@ -40,6 +42,13 @@ const PART: usize = 1 << 21;
 const JOBS: usize = 16;
 /// Multiply-adds of a job, at the least: some microseconds.
 const JOB: usize = 1 << 18;
+/// Jobs of columns come in so many, so that two threads or four have the same to do.
+const EVEN: usize = 4;
+/// Elements of B up to which the rows are halved before the columns are cut, and those by vectors, not panels:
+/// packing B twice then costs less than fetching the half of A that another thread has packed, and jobs are
+/// more even. On two cores with a peak of 117 GFLOP/s each,
+/// squares of 128, 256 and 512: 171, 209 and 219 against 142, 180 and 198.
+const SMALL_B: usize = 1 << 18;
 /// Rows of a job, at the least, where there are as many: a block of B is packed for each.
 const JOB_ROWS: usize = 64;
 /// Panels of A up to which B is read where it lies: what packing brings is used too seldom.
@@ -70,7 +79,7 @@ pub(crate) trait PackA<T>: Sync {
 /// The right operand, steps of the sum by columns.
 pub(crate) trait PackB<T>: Sync {
     /// Writes `[depth][NR]` numbers: the columns from `columns[0]` on, `columns[1]` of them, then
-    /// zeros. Steps of the sum are given likewise.
+    /// zeros up to whole vectors. Steps of the sum are given likewise.
     ///
     /// # Safety
     ///
@@ -146,21 +155,20 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                 });
                 let cut = Cut::new([rows, n, depth], [mr, nr]);
                 parallel::for_each(cut.jobs(), parallel::operations([rows, n, depth]), |job| {
-                    let [row, column] = cut.first(job);
-                    let columns = cut.columns.min(n - column);
-                    let block = columns.next_multiple_of(nr).min(block_panels * nr);
+                    let [rows, columns] = cut.job(job);
+                    let block = columns.len().next_multiple_of(nr).min(block_panels * nr);
                     scratch::with(kc * block, |packed_b: &mut [T]| {
                         let job = MacroKernel {
                             a: packed_a,
                             a_rows: a_panels * mr,
-                            first_row: row,
+                            first_row: rows.start,
                             b,
                             packed_b,
                             kc,
                             block_panels,
                             depth: [k0, depth],
-                            rows: [i0 + row, cut.rows.min(rows - row)],
-                            columns: [column, columns],
+                            rows: [i0 + rows.start, rows.len()],
+                            columns,
                             c: c.get(),
                             row_stride,
                             offsets,
@@ -174,38 +182,53 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
     }
 }
 
-/// How a block of the output is cut into jobs.
+/// How a block of the output is cut into jobs, which come row by row.
 struct Cut {
-    /// Rows and columns of a job, whole panels.
     rows: usize,
     columns: usize,
+    /// What is not cut further: rows of a panel of A, columns of a panel of B or of a vector.
+    units: [usize; 2],
     row_jobs: usize,
     column_jobs: usize,
 }
 
 impl Cut {
-    /// Jobs of as few panels of B as make them worth it; where that makes too few of them, the rows
-    /// are cut, too.
     fn new([m, n, depth]: [usize; 3], [mr, nr]: [usize; 2]) -> Self {
-        let (a_panels, b_panels) = (m.div_ceil(mr), n.div_ceil(nr));
-        let panel = (m * depth * nr).max(1);
-        let columns = (b_panels / JOBS).min(BLOCK_PANELS).max(JOB.div_ceil(panel));
-        let columns = columns.min(b_panels.max(1));
-        let column_jobs = b_panels.div_ceil(columns);
-        let rows = a_panels.div_ceil(JOBS / column_jobs.clamp(1, JOBS));
-        let rows = rows.max(JOB_ROWS / mr);
-        let rows = rows.min(a_panels.max(1));
-        let row_jobs = a_panels.div_ceil(rows);
-        Self { rows: rows * mr, columns: columns * nr, row_jobs, column_jobs }
+        let panels = n.div_ceil(nr);
+        let jobs = (parallel::operations([m, n, depth]) / JOB).clamp(1, JOBS);
+        let most_rows = (m / JOB_ROWS).max(1);
+        let small = parallel::operations([n, depth]) <= SMALL_B;
+        let (row_jobs, column_jobs) = if small {
+            let rows = jobs.min(most_rows).min(2);
+            // Of about two panels, at the least: the fewer, the oftener panels of A come and go.
+            let most = panels.div_ceil(2).next_multiple_of(EVEN).min(n.div_ceil(MAX_LANES));
+            (rows, (jobs / rows).min(most))
+        } else {
+            let of_panel = parallel::operations([m, depth, nr]).max(1);
+            let some = (panels / JOBS).min(BLOCK_PANELS).max(JOB.div_ceil(of_panel));
+            (1, panels.div_ceil(some).next_multiple_of(EVEN).min(panels))
+        };
+        let column_jobs = column_jobs.max(1);
+        // Where the columns leave too few.
+        let row_jobs = row_jobs.max(jobs / column_jobs).min(most_rows);
+        let units = [mr, if small { MAX_LANES } else { nr }];
+        Self { rows: m, columns: n, units, row_jobs, column_jobs }
     }
 
     fn jobs(&self) -> usize {
         self.row_jobs * self.column_jobs
     }
 
-    /// The first row and column of a job.
-    fn first(&self, job: usize) -> [usize; 2] {
-        [job % self.row_jobs * self.rows, job / self.row_jobs * self.columns]
+    /// Rows and columns of a job.
+    fn job(&self, job: usize) -> [Range<usize>; 2] {
+        let part = |len: usize, unit: usize, parts: usize, part: usize| {
+            let units = parallel::share(len.div_ceil(unit), parts, part);
+            units.start * unit..len.min(units.end * unit)
+        };
+        [
+            part(self.rows, self.units[0], self.row_jobs, job / self.column_jobs),
+            part(self.columns, self.units[1], self.column_jobs, job % self.column_jobs),
+        ]
     }
 }
 
@@ -268,8 +291,8 @@ struct MacroKernel<'a, T, B, C> {
     depth: [usize; 2],
     /// First row of the output, and how many.
     rows: [usize; 2],
-    /// First column of the output, and how many.
-    columns: [usize; 2],
+    /// Columns of the output.
+    columns: Range<usize>,
     c: *mut T,
     row_stride: usize,
     offsets: &'a C,
@@ -281,11 +304,13 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> Kernel<T> for MacroKernel<'_, T,
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(mut self) {
-        let ([_, depth], [first, columns]) = (self.depth, self.columns);
-        let block = parallel::even(columns.div_ceil(V::NR), self.block_panels) * V::NR;
-        for j in (0..columns).step_by(block) {
+        let [_, depth] = self.depth;
+        let panels = self.columns.len().div_ceil(V::NR);
+        let block = parallel::even(panels, self.block_panels);
+        for first in (0..panels).step_by(block) {
+            let some = first..panels.min(first + block);
             for k in (0..depth.max(1)).step_by(self.kc) {
-                self.block::<V>([k, self.kc.min(depth - k)], [first + j, block.min(columns - j)]);
+                self.block::<V>([k, self.kc.min(depth - k)], some.clone());
             }
         }
     }
@@ -302,22 +327,33 @@ struct PanelB<T> {
 }
 
 impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
+    /// The columns of a panel: whole vectors, as many as any other's or one less, but at the end.
+    #[inline(always)]
+    fn panel<V: Microkernel<Elem = T>>(&self, index: usize) -> Range<usize> {
+        let Range { start, end } = self.columns;
+        let vectors = (end - start).div_ceil(V::LANES);
+        let vectors = parallel::share(vectors, (end - start).div_ceil(V::NR), index);
+        start + vectors.start * V::LANES..end.min(start + vectors.end * V::LANES)
+    }
+
     /// Packs some steps of some panels of B, but for those that are read where they lie.
     #[inline(always)]
     fn pack<V: Microkernel<Elem = T>>(
         &mut self,
         [k, depth]: [usize; 2],
-        [j0, columns]: [usize; 2],
+        panels: Range<usize>,
         unpacked: bool,
     ) {
         for step in (0..depth).step_by(PACKED_STEPS) {
             let steps = [k + step, PACKED_STEPS.min(depth - step)];
-            for j in (0..columns).step_by(V::NR) {
-                let some = [j0 + j, V::NR.min(columns - j)];
+            for (place, panel) in panels.clone().enumerate() {
+                let columns = self.panel::<V>(panel);
+                let some = [columns.start, columns.len()];
                 if unpacked && self.b.in_place(steps, some).is_some() {
                     continue;
                 }
-                let to = &mut self.packed_b[j * depth + step * V::NR..][..V::NR * steps[1]];
+                let start = (place * depth + step) * V::NR;
+                let to = &mut self.packed_b[start..][..V::NR * steps[1]];
                 // SAFETY: the block is inside B, and the panel has room.
                 unsafe { self.b.pack::<V>(steps, some, to.as_mut_ptr()) };
             }
@@ -329,30 +365,32 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
     fn block<V: Microkernel<Elem = T>>(
         &mut self,
         [k, depth]: [usize; 2],
-        [j0, columns]: [usize; 2],
+        some_panels: Range<usize>,
     ) {
         let [i0, rows] = self.rows;
         let steps = [self.depth[0] + k, depth];
         let b = self.packed_b.as_ptr();
         let none = PanelB { b, stride: 0, columns: 0, offsets: [0; MAX_NR], contiguous: true };
         let mut panels = [none; BLOCK_PANELS];
+        let panels = &mut panels[..some_panels.len()];
         let unpacked = rows <= UNPACKED * V::MR;
-        for (index, panel) in panels[..columns.div_ceil(V::NR)].iter_mut().enumerate() {
-            let j = index * V::NR;
-            let some = [j0 + j, V::NR.min(columns - j)];
+        for (place, panel) in panels.iter_mut().enumerate() {
+            let columns = self.panel::<V>(some_panels.start + place);
+            let some = [columns.start, columns.len()];
             let in_place = if unpacked { self.b.in_place(steps, some) } else { None };
-            let packed = (self.packed_b[j * depth..][..V::NR * depth].as_ptr(), V::NR);
+            let start = place * V::NR * depth;
+            let packed = (self.packed_b[start..][..V::NR * depth].as_ptr(), V::NR);
             (panel.b, panel.stride) = in_place.unwrap_or(packed);
             panel.columns = some[1];
             let offsets = &mut panel.offsets[..some[1]];
             self.offsets.offsets(some[0], offsets);
             panel.contiguous = offsets.windows(2).all(|pair| pair[1] == pair[0] + 1);
         }
-        self.pack::<V>(steps, [j0, columns], unpacked);
+        self.pack::<V>(steps, some_panels, unpacked);
         let finish = if k == 0 { self.finish } else { Finish { beta: T::ONE, bias: None } };
         let a = &self.a[k * self.a_rows + self.first_row * depth..];
         for i in (0..rows).step_by(V::MR) {
-            for panel in &panels[..columns.div_ceil(V::NR)] {
+            for panel in &*panels {
                 let offsets = &panel.offsets[..panel.columns];
                 let tile = Tile {
                     a: a[i * depth..][..depth * V::MR].as_ptr(),

@@ -29,23 +29,27 @@ unsafe fn copy_panel<V: Microkernel>(
     [mut rows, columns]: [usize; 2],
     alpha: V::Elem,
 ) {
+    if column == 1 && width.is_multiple_of(V::LANES) && columns.is_multiple_of(V::LANES) {
+        let alpha = V::splat(alpha);
+        for i in 0..rows {
+            // By a length that is known when this is compiled: a loop over the columns would not be unrolled.
+            for j in (0..width).step_by(V::LANES) {
+                if j < columns {
+                    // SAFETY: whole vectors of a row are read and written: the caller's duty.
+                    unsafe {
+                        let x = V::load(from.wrapping_add(i * row).add(j));
+                        alpha.mul(x).store(to.add(i * width + j));
+                    }
+                }
+            }
+        }
+        return;
+    }
     if columns < width {
         for i in 0..rows * width {
             // SAFETY: the caller's duty.
             unsafe { *to.add(i) = V::Elem::ZERO };
         }
-    } else if column == 1 && width.is_multiple_of(V::LANES) {
-        let alpha = V::splat(alpha);
-        for i in 0..rows {
-            for j in (0..width).step_by(V::LANES) {
-                // SAFETY: a whole row is read and written: the caller's duty.
-                unsafe {
-                    let x = V::load(from.wrapping_add(i * row).add(j));
-                    alpha.mul(x).store(to.add(i * width + j));
-                }
-            }
-        }
-        return;
     } else if row == 1 && columns >= GROUP {
         let some = rows / V::LANES * V::LANES;
         for i in (0..some).step_by(V::LANES) {
