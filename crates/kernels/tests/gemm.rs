@@ -85,12 +85,21 @@ fn every_block_edge() {
         [17, 300, 1025],
         [33, 385, 2100],
         [2049, 30, 1100],
-        // Rows halved before columns are cut, panels of unequal widths.
-        [150, 201, 100],
-        [128, 128, 128],
     ] {
         for transposed in [[false; 3], [true, true, false], [false, true, true]] {
             check(&Case { size, transposed, gap: [0, 1, 0], alpha: 1.0, beta: 1.0 });
+        }
+    }
+}
+
+#[test]
+fn halved_rows_and_panels_of_unequal_widths() {
+    // Columns of a job of the second, of vectors of 16: 80 or 64, in panels of 3 and 2, or of 2.
+    for size in [[128, 128, 128], [200, 576, 100], [150, 201, 100]] {
+        for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
+            for gap in [[0; 3], [0, 1, 0]] {
+                check(&Case { size, transposed: [a, b, false], gap, alpha: 1.0, beta: 1.0 });
+            }
         }
     }
 }

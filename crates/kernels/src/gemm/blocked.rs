@@ -3,7 +3,7 @@
 //! Named as in the BLIS papers, outermost first, with what each packs:
 //!
 //! 1. over the sum, and over rows: packs a part of A in panels of `MR`, shared by all threads;
-//! 2. over columns, and over rows where B is small, one job each, with no barrier between:
+//! 2. over columns, and over rows where B is small or columns are few, one job each, with no barrier between:
 //! 3. over the job's columns, a block of panels at a time, and over the part of the sum, `kc` steps at a
 //!    time, an even part of it: packs as many rows of those panels of B, for this job alone;
 //! 4. over the panels of A, and
@@ -42,13 +42,16 @@ const PART: usize = 1 << 21;
 const JOBS: usize = 16;
 /// Multiply-adds of a job, at the least: some microseconds.
 const JOB: usize = 1 << 18;
-/// Jobs of columns come in so many, so that two threads or four have the same to do.
+/// The jobs of columns are a multiple of this, where there are enough, so that two threads or four have the
+/// same to do.
 const EVEN: usize = 4;
-/// Elements of B up to which the rows are halved before the columns are cut, and those by vectors, not panels:
-/// packing B twice then costs less than fetching the half of A that another thread has packed, and jobs are
-/// more even. On two cores with a peak of 117 GFLOP/s each,
-/// squares of 128, 256 and 512: 171, 209 and 219 against 142, 180 and 198.
+/// Elements of a part of B up to which rows are halved before columns are cut, and columns between vectors, not
+/// panels: packing B twice costs less than fetching the half of A that another thread has packed, and jobs
+/// are more even. On two cores with a peak of 117 GFLOP/s each, squares of 128, 256 and 512 run at 171, 209 and
+/// 219 GFLOP/s, and at 142, 180 and 198 without; those of 1024 are slower on one thread (101 instead of 110).
 const SMALL_B: usize = 1 << 18;
+/// Panels of such a B, at the most: with more, their columns alone make jobs enough.
+const FEW_PANELS: usize = 2 * JOBS;
 /// Rows of a job, at the least, where there are as many: a block of B is packed for each.
 const JOB_ROWS: usize = 64;
 /// Panels of A up to which B is read where it lies: what packing brings is used too seldom.
@@ -78,8 +81,8 @@ pub(crate) trait PackA<T>: Sync {
 
 /// The right operand, steps of the sum by columns.
 pub(crate) trait PackB<T>: Sync {
-    /// Writes `[depth][NR]` numbers: the columns from `columns[0]` on, `columns[1]` of them, then
-    /// zeros up to whole vectors. Steps of the sum are given likewise.
+    /// Writes `depth` rows, `NR` apart: the columns from `columns[0]` on, `columns[1]` of them, then zeros up
+    /// to a whole vector; what lies behind is not read. Steps of the sum are given likewise.
     ///
     /// # Safety
     ///
@@ -184,9 +187,10 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
 
 /// How a block of the output is cut into jobs, which come row by row.
 struct Cut {
+    /// Of the block.
     rows: usize,
     columns: usize,
-    /// What is not cut further: rows of a panel of A, columns of a panel of B or of a vector.
+    /// What is not cut: rows of a panel of A, columns of a panel of B or of the widest vector.
     units: [usize; 2],
     row_jobs: usize,
     column_jobs: usize,
@@ -197,10 +201,10 @@ impl Cut {
         let panels = n.div_ceil(nr);
         let jobs = (parallel::operations([m, n, depth]) / JOB).clamp(1, JOBS);
         let most_rows = (m / JOB_ROWS).max(1);
-        let small = parallel::operations([n, depth]) <= SMALL_B;
+        let small = panels <= FEW_PANELS && parallel::operations([n, depth]) <= SMALL_B;
         let (row_jobs, column_jobs) = if small {
             let rows = jobs.min(most_rows).min(2);
-            // Of about two panels, at the least: the fewer, the oftener panels of A come and go.
+            // Of about two panels: with fewer, panels of A come and go more often.
             let most = panels.div_ceil(2).next_multiple_of(EVEN).min(n.div_ceil(MAX_LANES));
             (rows, (jobs / rows).min(most))
         } else {
@@ -209,7 +213,7 @@ impl Cut {
             (1, panels.div_ceil(some).next_multiple_of(EVEN).min(panels))
         };
         let column_jobs = column_jobs.max(1);
-        // Where the columns leave too few.
+        // Where the columns make too few jobs.
         let row_jobs = row_jobs.max(jobs / column_jobs).min(most_rows);
         let units = [mr, if small { MAX_LANES } else { nr }];
         Self { rows: m, columns: n, units, row_jobs, column_jobs }
@@ -327,12 +331,12 @@ struct PanelB<T> {
 }
 
 impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
-    /// The columns of a panel: whole vectors, as many as any other's or one less, but at the end.
+    /// The columns of a panel: whole vectors but at the end, of which no two panels' numbers differ by more
+    /// than one.
     #[inline(always)]
     fn panel<V: Microkernel<Elem = T>>(&self, index: usize) -> Range<usize> {
-        let Range { start, end } = self.columns;
-        let vectors = (end - start).div_ceil(V::LANES);
-        let vectors = parallel::share(vectors, (end - start).div_ceil(V::NR), index);
+        let (Range { start, end }, len) = (self.columns.clone(), self.columns.len());
+        let vectors = parallel::share(len.div_ceil(V::LANES), len.div_ceil(V::NR), index);
         start + vectors.start * V::LANES..end.min(start + vectors.end * V::LANES)
     }
 

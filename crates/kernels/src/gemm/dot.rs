@@ -43,7 +43,7 @@ pub(crate) struct Dot<T> {
 #[inline(always)]
 pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot: &Dot<V::Elem>) {
     let mut sums = [[V::splat(V::Elem::ZERO); C]; R];
-    // B is often no more in a cache, and the machine fetches ahead by itself only what lies side by side, as
+    // B is often no longer in a cache, and the machine fetches ahead by itself only what lies side by side, as
     // the lanes of a place do: so those of the place after the next are fetched here.
     let ahead = dot.b_places[1].wrapping_mul(2);
     for h in 0..dot.places[0] {

@@ -15,7 +15,8 @@ pub(super) struct Rows<'a, T> {
     pub(super) alpha: T,
 }
 
-/// Copies `to[i * WIDTH + j] = alpha * from[i * row + j * column]`, with zeros up to the width.
+/// Copies `to[i * WIDTH + j] = alpha * from[i * row + j * column]`, with zeros up to the width, or nothing
+/// behind whole vectors of a panel of vectors: the microkernel does not read there.
 ///
 /// # Safety
 ///
@@ -32,7 +33,7 @@ unsafe fn copy_panel<V: Microkernel>(
     if column == 1 && width.is_multiple_of(V::LANES) && columns.is_multiple_of(V::LANES) {
         let alpha = V::splat(alpha);
         for i in 0..rows {
-            // By a length that is known when this is compiled: a loop over the columns would not be unrolled.
+            // The width is known at compile time: a loop over the columns would not be unrolled.
             for j in (0..width).step_by(V::LANES) {
                 if j < columns {
                     // SAFETY: whole vectors of a row are read and written: the caller's duty.
@@ -50,7 +51,8 @@ unsafe fn copy_panel<V: Microkernel>(
             // SAFETY: the caller's duty.
             unsafe { *to.add(i) = V::Elem::ZERO };
         }
-    } else if row == 1 && columns >= GROUP {
+    }
+    if row == 1 && columns >= GROUP {
         let some = rows / V::LANES * V::LANES;
         for i in (0..some).step_by(V::LANES) {
             for j in (0..columns).step_by(GROUP) {

@@ -26,7 +26,11 @@ pub(crate) fn operations<const N: usize>(sizes: [usize; N]) -> usize {
 pub(crate) fn share(len: usize, parts: usize, part: usize) -> Range<usize> {
     let (size, longer) = (len / parts, len % parts);
     // The longer ones are spread evenly, too: `longer * part / parts` of them come before.
-    let start = |part: usize| size * part + longer * part / parts;
+    let before = |part: usize| match longer.checked_mul(part) {
+        Some(product) => product / parts,
+        None => (longer as u128 * part as u128 / parts as u128) as usize,
+    };
+    let start = |part: usize| size * part + before(part);
     start(part)..start(part + 1)
 }
 
