@@ -25,8 +25,6 @@ use crate::scratch;
 const MAX_TAPS: usize = 49;
 /// Multiply-adds of a job, about: some microseconds.
 const JOB: usize = 1 << 19;
-/// Jobs in each sum come in so many, so that two threads or four have the same to do.
-const EVEN: usize = 4;
 /// Jobs to aim for where tiles along a row share what they copy.
 const JOBS: usize = 32;
 /// Panels of the weight from which on the rows of B are copied together.
@@ -75,7 +73,7 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
     // phases of one gradient, those are its share of what comes before and after.
     let jobs = operations / (JOB * convs.len().max(1)) + 1;
     let jobs = convs.iter().map(|conv| cut(conv).jobs.min(jobs)).max().unwrap_or(0);
-    let jobs = jobs.next_multiple_of(EVEN);
+    let jobs = jobs.next_multiple_of(parallel::EVEN);
     let run_packed = |weights: &[T]| {
         parallel::for_each(jobs * convs.len(), operations, |job| {
             let (part, index) = (job / convs.len(), job % convs.len());

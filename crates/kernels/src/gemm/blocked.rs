@@ -42,9 +42,6 @@ const PART: usize = 1 << 21;
 const JOBS: usize = 16;
 /// Multiply-adds of a job, at the least: some microseconds.
 const JOB: usize = 1 << 18;
-/// The jobs of columns are a multiple of this, where there are enough, so that two threads or four have the
-/// same to do.
-const EVEN: usize = 4;
 /// Elements of a part of B up to which rows are halved before columns are cut, and columns between vectors, not
 /// panels: packing B twice costs less than fetching the half of A that another thread has packed, and jobs
 /// are more even. On two cores with a peak of 117 GFLOP/s each, squares of 128, 256 and 512 run at 171, 209 and
@@ -205,12 +202,13 @@ impl Cut {
         let (row_jobs, column_jobs) = if small {
             let rows = jobs.min(most_rows).min(2);
             // Of about two panels: with fewer, panels of A come and go more often.
-            let most = panels.div_ceil(2).next_multiple_of(EVEN).min(n.div_ceil(MAX_LANES));
+            let most =
+                panels.div_ceil(2).next_multiple_of(parallel::EVEN).min(n.div_ceil(MAX_LANES));
             (rows, (jobs / rows).min(most))
         } else {
             let of_panel = parallel::operations([m, depth, nr]).max(1);
             let some = (panels / JOBS).min(BLOCK_PANELS).max(JOB.div_ceil(of_panel));
-            (1, panels.div_ceil(some).next_multiple_of(EVEN).min(panels))
+            (1, panels.div_ceil(some).next_multiple_of(parallel::EVEN).min(panels))
         };
         let column_jobs = column_jobs.max(1);
         // Where the columns make too few jobs.
@@ -325,6 +323,8 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> Kernel<T> for MacroKernel<'_, T,
 struct PanelB<T> {
     b: *const T,
     stride: usize,
+    in_place: bool,
+    first: usize,
     columns: usize,
     offsets: [usize; MAX_NR],
     contiguous: bool,
@@ -342,20 +342,14 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
 
     /// Packs some steps of some panels of B, but for those that are read where they lie.
     #[inline(always)]
-    fn pack<V: Microkernel<Elem = T>>(
-        &mut self,
-        [k, depth]: [usize; 2],
-        panels: Range<usize>,
-        unpacked: bool,
-    ) {
+    fn pack<V: Microkernel<Elem = T>>(&mut self, [k, depth]: [usize; 2], panels: &[PanelB<T>]) {
         for step in (0..depth).step_by(PACKED_STEPS) {
             let steps = [k + step, PACKED_STEPS.min(depth - step)];
-            for (place, panel) in panels.clone().enumerate() {
-                let columns = self.panel::<V>(panel);
-                let some = [columns.start, columns.len()];
-                if unpacked && self.b.in_place(steps, some).is_some() {
+            for (place, panel) in panels.iter().enumerate() {
+                if panel.in_place {
                     continue;
                 }
+                let some = [panel.first, panel.columns];
                 let start = (place * depth + step) * V::NR;
                 let to = &mut self.packed_b[start..][..V::NR * steps[1]];
                 // SAFETY: the block is inside B, and the panel has room.
@@ -374,7 +368,15 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
         let [i0, rows] = self.rows;
         let steps = [self.depth[0] + k, depth];
         let b = self.packed_b.as_ptr();
-        let none = PanelB { b, stride: 0, columns: 0, offsets: [0; MAX_NR], contiguous: true };
+        let none = PanelB {
+            b,
+            stride: 0,
+            in_place: false,
+            first: 0,
+            columns: 0,
+            offsets: [0; MAX_NR],
+            contiguous: true,
+        };
         let mut panels = [none; BLOCK_PANELS];
         let panels = &mut panels[..some_panels.len()];
         let unpacked = rows <= UNPACKED * V::MR;
@@ -385,12 +387,13 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
             let start = place * V::NR * depth;
             let packed = (self.packed_b[start..][..V::NR * depth].as_ptr(), V::NR);
             (panel.b, panel.stride) = in_place.unwrap_or(packed);
-            panel.columns = some[1];
+            panel.in_place = in_place.is_some();
+            [panel.first, panel.columns] = some;
             let offsets = &mut panel.offsets[..some[1]];
             self.offsets.offsets(some[0], offsets);
             panel.contiguous = offsets.windows(2).all(|pair| pair[1] == pair[0] + 1);
         }
-        self.pack::<V>(steps, some_panels, unpacked);
+        self.pack::<V>(steps, panels);
         let finish = if k == 0 { self.finish } else { Finish { beta: T::ONE, bias: None } };
         let a = &self.a[k * self.a_rows + self.first_row * depth..];
         for i in (0..rows).step_by(V::MR) {

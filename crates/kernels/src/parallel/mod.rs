@@ -11,6 +11,9 @@ use rayon::prelude::*;
 /// in the time in which the two have found each other and fetched what the other has written.
 const SMALL: usize = 1 << 17;
 
+/// Jobs come in multiples of this where there are enough, so that two threads or four have the same to do.
+pub(crate) const EVEN: usize = 4;
+
 /// Multiply-adds in the time in which an element is read, changed a little and written.
 pub(crate) const MOVED: usize = 8;
 /// The same where elements are moved one by one, or each is looked at several times.
