@@ -185,6 +185,13 @@ FAULTS = [
         ["cargo", "test", "-q", "-p", "topedge", "--test", "bad_files"],
     ),
     (
+        "a sum is cut by the number of threads",
+        "crates/kernels/src/conv2d/backward_weight/direct.rs",
+        "pieces: pieces.clamp(1, MAX_PIECES)",
+        "pieces: (pieces + rayon::current_num_threads()).clamp(1, MAX_PIECES)",
+        kernels("--lib", "sweep"),
+    ),
+    (
         "a file is renamed before it is flushed",
         "crates/data/src/file.rs",
         "        file.sync_all()?;\n",

@@ -316,10 +316,15 @@ mod tests {
     #[test]
     fn the_same_on_any_number_of_threads() {
         let values: Vec<f32> = (0..5 * CHUNK + 77).map(|i| (i as f32).sin()).collect();
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| distribution(&values, true))
-        };
-        assert_eq!(run(1), run(3));
+        for isa in Isa::available() {
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| isa.with(|| distribution(&values, true)))
+            };
+            let one = run(1);
+            for threads in [2, 3, 4, 8] {
+                assert_eq!(run(threads), one, "{threads} threads on {}", isa.name());
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{FORMATS, Format, each_isa, layout};
+use common::{FORMATS, Format, assert_thread_independent, each_isa, layout, noise, to};
 use proptest::prelude::*;
 use topedge_kernels::conv2d::{self, Conv2dConfig, output_shape};
 use topedge_kernels::{Element, Isa, MatMut, MatRef, TensorMut, TensorRef, Winograd, reference};
@@ -410,6 +410,25 @@ fn threads_do_not_change_the_bits() {
             }
         }
     }
+}
+
+#[test]
+fn threads_do_not_change_the_bits_of_im2col_and_its_adjoint() {
+    let (input, kernel, config) = ([3, 5, 40, 41], [3, 4], config(1, 2));
+    let output = output_shape(input, [1, 5, 3, 4], &config).unwrap();
+    let (rows, places) = (5 * 3 * 4, 3 * output[2] * output[3]);
+    let x: Vec<f32> = to(&noise(input.iter().product(), 1));
+    let m: Vec<f32> = to(&noise(rows * places, 2));
+    assert_thread_independent(|| {
+        let (mut columns, mut image) = (vec![0.0; rows * places], vec![0.0; x.len()]);
+        let x = TensorRef::contiguous(&x, input).unwrap();
+        let view = MatMut::row_major(&mut columns, rows, places).unwrap();
+        conv2d::im2col(x, kernel, &config, view).unwrap();
+        let m = MatRef::row_major(&m, rows, places).unwrap();
+        let view = TensorMut::contiguous(&mut image, input).unwrap();
+        conv2d::col2im(m, kernel, &config, view).unwrap();
+        [columns, image]
+    });
 }
 
 /// With no channels there may be any number of groups, and nothing is to be done for them.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{each_isa, noise, to};
+use common::{assert_thread_independent, each_isa, noise, to};
 use proptest::prelude::*;
 use topedge_kernels::conv2d::{self, Conv2dConfig, ConvMatrix, output_shape};
 use topedge_kernels::{MatMut, MatRef, TensorMut, TensorRef, gemm::gemm};
@@ -88,4 +88,17 @@ fn what_does_not_fit_is_refused() {
     let view = MatMut::row_major(&mut m, 9, 4).unwrap();
     let error = matrix.write(&[1.0; 4], view).unwrap_err().to_string();
     assert!(error.contains("expected [4, 9], got [9, 4]"), "{error}");
+}
+
+#[test]
+fn threads_do_not_change_the_bits() {
+    let config = Conv2dConfig { padding: [1, 1], ..Default::default() };
+    let weight = integers(4 * 3 * 3 * 3, 1);
+    let matrix = ConvMatrix::new([3, 12, 13], [4, 3, 3, 3], &config).unwrap();
+    let [rows, columns] = [matrix.rows(), matrix.columns()];
+    assert_thread_independent(|| {
+        let mut m = vec![9.0; rows * columns];
+        matrix.write(&weight, MatMut::row_major(&mut m, rows, columns).unwrap()).unwrap();
+        m
+    });
 }

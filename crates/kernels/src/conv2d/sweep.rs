@@ -1,7 +1,8 @@
 //! A sweep over random shapes: forward and both gradients, on every instruction set, in every memory
-//! format, as chosen and by each path that can run the shape, against the naive loops.
+//! format, as chosen and by each path that can run the shape, against the naive loops; and on several
+//! numbers of threads against one.
 //!
-//! Data are small whole numbers: every sum is exact, so results must be equal to the last bit. Of
+//! Data of the first are small whole numbers: every sum is exact, so results must be equal to the last bit. Of
 //! Winograd's method, whose constants round, the error must be within the bounds that
 //! `tests/common/winograd.rs` states.
 //!
@@ -60,6 +61,11 @@ impl Random {
         (0..len).map(|_| T::from_f64((self.next() % 8) as f64 - 4.0)).collect()
     }
 
+    /// Numbers from -0.5 to 0.5.
+    fn noise(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32 - 0.5).collect()
+    }
+
     /// Strides of NCHW, channels-last or batch-last, by `format`, sometimes with gaps or the axes in
     /// any order; and how many elements they need.
     fn layout(&mut self, shape: [usize; 4], format: usize) -> ([usize; 4], usize) {
@@ -93,6 +99,12 @@ struct Case {
 }
 
 impl Case {
+    fn output(&self) -> [usize; 4] {
+        Geometry::new("sweep", self.input, self.weight, &self.config)
+            .expect("checked before")
+            .output()
+    }
+
     /// The `index`th case, whose sizes fit together.
     fn new(index: usize) -> (Self, Random) {
         let mut random = Random(SEED ^ (index as u64).wrapping_mul(0xA076_1D64_78BD_642F));
@@ -245,24 +257,133 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 8] {
 /// How often each path ran.
 type Runs = BTreeMap<&'static str, usize>;
 
-fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
-    let (case, mut random) = Case::new(index);
-    let Case { input, weight, config, layouts: [(xs, x_len), (ws, w_len), (ys, y_len)], .. } = case;
+/// What a path computes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Result {
+    Output,
+    InputGradient,
+    WeightGradient,
+    BiasGradient,
+}
+
+/// What the paths of a case read, and what their results start as.
+struct Buffers<T> {
+    x: Guarded<T>,
+    w: Guarded<T>,
+    dy: Guarded<T>,
+    dx: Guarded<T>,
+    dw: Guarded<T>,
+    y: Guarded<T>,
+    bias: Option<Guarded<T>>,
+    side: Side,
+}
+
+impl<T: Element> Buffers<T> {
+    fn new(case: &Case, mut numbers: impl FnMut(usize) -> Vec<T>) -> Self {
+        let [(_, x_len), (_, w_len), (_, y_len)] = case.layouts;
+        let side = if case.index.is_multiple_of(2) { Side::After } else { Side::Before };
+        let mut numbers = |len| Guarded::new(&numbers(len), side);
+        let (x, w, dy) = (numbers(x_len), numbers(w_len), numbers(y_len));
+        let (dx, dw, y) = (numbers(x_len), numbers(w_len), numbers(y_len));
+        let bias = case.bias.then(|| numbers(case.weight[0]));
+        Self { x, w, dy, dx, dw, y, bias, side }
+    }
+
+    fn copy(&self, values: &[T]) -> Guarded<T> {
+        Guarded::new(values, self.side)
+    }
+
+    /// Input, weight and gradient of the output.
+    fn views(&self, case: &Case) -> [TensorRef<'_, T>; 3] {
+        let [(xs, _), (ws, _), (ys, _)] = case.layouts;
+        let view = |values, shape, strides| TensorRef::new(values, shape, strides).expect("inside");
+        [
+            view(&self.x, case.input, xs),
+            view(&self.w, case.weight, ws),
+            view(&self.dy, case.output(), ys),
+        ]
+    }
+}
+
+/// Runs each path that can run the case, and calls `each` with its name and each of its results.
+fn run_paths<T: Element>(
+    case: &Case,
+    buffers: &Buffers<T>,
+    isa: Isa,
+    runs: &mut Runs,
+    mut each: impl FnMut(&'static str, Result, &[T]),
+) {
+    let Case { input, weight, config, layouts: [(xs, _), (ws, _), (ys, _)], .. } = *case;
     let geometry = Geometry::new("sweep", input, weight, &config).expect("checked before");
     let output = geometry.output();
-    let side = if index.is_multiple_of(2) { Side::After } else { Side::Before };
-    let mut numbers = |len| Guarded::new(&random.integers::<T>(len), side);
-    let (x, w, dy) = (numbers(x_len), numbers(w_len), numbers(y_len));
-    let (dx, dw, y) = (numbers(x_len), numbers(w_len), numbers(y_len));
-    let bias = case.bias.then(|| numbers(weight[0]));
-    let copy = |values: &[T]| Guarded::new(values, side);
-    let x = TensorRef::new(&x, input, xs).expect("inside");
-    let w = TensorRef::new(&w, weight, ws).expect("inside");
-    let dy = TensorRef::new(&dy, output, ys).expect("inside");
+    let [x, w, dy] = buffers.views(case);
+    let bias = buffers.bias.as_deref();
+    for (path, run) in taps_paths::<T>() {
+        // Groups and phases that this path cannot run are left to the general one.
+        let ran = AtomicBool::new(false);
+        let sums = |convs: &[TapConv<'_, T>]| {
+            if run(isa, convs) {
+                ran.store(true, Ordering::Relaxed);
+            } else {
+                // SAFETY: the `convs` are of views, by the geometry that they were checked against.
+                unsafe { T::taps(isa, Winograd::Off, convs) };
+            }
+        };
+        // Without any place there is nothing that a path may be given.
+        if !output.contains(&0) {
+            let mut got = buffers.copy(&buffers.y);
+            let mut view = TensorMut::new(&mut got, output, ys).expect("inside");
+            taps::forward(&geometry, &x, &w, bias, &mut view, sums);
+            each(path, Result::Output, &got);
+        }
+        if !input.contains(&0) {
+            let mut got = buffers.copy(&buffers.dx);
+            let mut view = TensorMut::new(&mut got, input, xs).expect("inside");
+            taps::backward_input(&geometry, &dy, &w, &mut view, sums);
+            each(path, Result::InputGradient, &got);
+        }
+        *runs.entry(path).or_default() += usize::from(ran.into_inner());
+    }
+    for (path, run) in weight_paths::<T>() {
+        if !weight.contains(&0) {
+            let mut got = buffers.copy(&buffers.dw);
+            let mut view = TensorMut::new(&mut got, weight, ws).expect("inside");
+            let ran = run(isa, &geometry, &x, &dy, &mut view);
+            if ran {
+                each(path, Result::WeightGradient, &got);
+            }
+            *runs.entry(path).or_default() += usize::from(ran);
+        }
+    }
+    // With the gradient of the bias, which the direct path sums on its way.
+    let (mut dw, mut db) = (buffers.copy(&buffers.dw), buffers.copy(&vec![T::ONE; output[1]]));
+    let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
+    T::backward_weight(isa, Winograd::Off, &geometry, &x, &dy, &mut view, Some(&mut db));
+    each("weight, chosen", Result::BiasGradient, &db);
+    if !weight.contains(&0) {
+        each("weight, chosen", Result::WeightGradient, &dw);
+    }
+    if !weight.contains(&0) && backward_weight::direct::can_run(&x, &dy) {
+        db.fill(T::ONE);
+        let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
+        backward_weight::direct::run(isa, &geometry, &x, &dy, &mut view, Some(&mut db));
+        each("weight, direct", Result::BiasGradient, &db);
+        each("weight, direct", Result::WeightGradient, &dw);
+    }
+}
+
+fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
+    let (case, mut random) = Case::new(index);
+    let Case { input, weight, config, layouts: [(xs, _), (ws, _), (ys, _)], .. } = case;
+    let output = case.output();
+    let buffers = Buffers::new(&case, |len| random.integers::<T>(len));
+    let [x, w, dy] = buffers.views(&case);
     // Results start as something else, and what lies between their elements must not change.
-    let (mut want_y, mut want_dx, mut want_dw) = (copy(&y), copy(&dx), copy(&dw));
+    let copy = |values: &[T]| buffers.copy(values);
+    let (mut want_y, mut want_dx, mut want_dw) =
+        (copy(&buffers.y), copy(&buffers.dx), copy(&buffers.dw));
     let view = TensorMut::new(&mut want_y, output, ys).expect("inside");
-    naive::forward(x, w, bias.as_deref(), &config, view).expect("checked before");
+    naive::forward(x, w, buffers.bias.as_deref(), &config, view).expect("checked before");
     let view = TensorMut::new(&mut want_dx, input, xs).expect("inside");
     naive::backward_input(dy, w, &config, view).expect("checked before");
     let view = TensorMut::new(&mut want_dw, weight, ws).expect("inside");
@@ -274,81 +395,25 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
     let places = (16 * output[0] * output[2] * output[3]) as f64;
     let [of_y, of_dx, of_dw] = winograd_error::BOUNDS[usize::from(size_of::<T>() == 8)];
     for &isa in isas {
-        // A bound of 0 is equality. Without any place there is nothing that a path may be given.
-        let compare = |what: &str, path: &str, got: &[T], want: &[T], bound: f64| {
+        run_paths(&case, &buffers, isa, runs, |path, what, got| {
+            let (want, bound) = match what {
+                Result::Output => (&want_y, of_y * terms(weight[1])),
+                Result::InputGradient => (&want_dx, of_dx * terms(weight[0] / config.groups)),
+                Result::WeightGradient => (&want_dw, of_dw * places),
+                Result::BiasGradient => (&want_db, 0.0),
+            };
+            // A bound of 0 is equality.
+            let bound = if path.ends_with("winograd") { bound } else { 0.0 };
             let same = |(&got, &want): (&T, &T)| {
                 got == want || (got.to_f64() - want.to_f64()).abs() <= bound
             };
-            let wrong = got.iter().zip(want).position(|pair| !same(pair));
-            let name = isa.name();
-            let Case { index, .. } = case;
+            let wrong = got.iter().zip(&**want).position(|pair| !same(pair));
+            let (name, index) = (isa.name(), case.index);
             assert!(
                 wrong.is_none(),
-                "shape {index}, {what} by {path} on {name}: {wrong:?} {case:?}"
+                "shape {index}, {what:?} by {path} on {name}: {wrong:?} {case:?}"
             );
-        };
-        for (path, run) in taps_paths::<T>() {
-            let bound = |each: f64, channels: usize| match path {
-                "winograd" => each * terms(channels),
-                _ => 0.0,
-            };
-            // Groups and phases that this path cannot run are left to the general one.
-            let ran = AtomicBool::new(false);
-            let each = |convs: &[TapConv<'_, T>]| {
-                if run(isa, convs) {
-                    ran.store(true, Ordering::Relaxed);
-                } else {
-                    // SAFETY: the `convs` are of views, by the geometry that they were checked against.
-                    unsafe { T::taps(isa, Winograd::Off, convs) };
-                }
-            };
-            if !output.contains(&0) {
-                let mut got = copy(&y);
-                let mut view = TensorMut::new(&mut got, output, ys).expect("inside");
-                taps::forward(&geometry, &x, &w, bias.as_deref(), &mut view, each);
-                compare("output", path, &got, &want_y, bound(of_y, geometry.group_inputs()));
-            }
-            if !input.contains(&0) {
-                let mut got = copy(&dx);
-                let mut view = TensorMut::new(&mut got, input, xs).expect("inside");
-                taps::backward_input(&geometry, &dy, &w, &mut view, each);
-                compare(
-                    "input's gradient",
-                    path,
-                    &got,
-                    &want_dx,
-                    bound(of_dx, geometry.group_outputs()),
-                );
-            }
-            *runs.entry(path).or_default() += usize::from(ran.into_inner());
-        }
-        for (path, run) in weight_paths::<T>() {
-            if !weight.contains(&0) {
-                let mut got = copy(&dw);
-                let mut view = TensorMut::new(&mut got, weight, ws).expect("inside");
-                let ran = run(isa, &geometry, &x, &dy, &mut view);
-                let bound = if path == "weight, winograd" { of_dw * places } else { 0.0 };
-                if ran {
-                    compare("weight's gradient", path, &got, &want_dw, bound);
-                }
-                *runs.entry(path).or_default() += usize::from(ran);
-            }
-        }
-        // With the gradient of the bias, which the direct path sums on its way.
-        let (mut dw, mut db) = (copy(&dw), copy(&vec![T::ONE; output[1]]));
-        let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
-        T::backward_weight(isa, Winograd::Off, &geometry, &x, &dy, &mut view, Some(&mut db));
-        compare("bias's gradient", "weight, chosen", &db, &want_db, 0.0);
-        if !weight.contains(&0) {
-            compare("weight's gradient", "weight, chosen", &dw, &want_dw, 0.0);
-        }
-        if !weight.contains(&0) && backward_weight::direct::can_run(&x, &dy) {
-            db.fill(T::ONE);
-            let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
-            backward_weight::direct::run(isa, &geometry, &x, &dy, &mut view, Some(&mut db));
-            compare("bias's gradient", "weight, direct", &db, &want_db, 0.0);
-            compare("weight's gradient", "weight, direct", &dw, &want_dw, 0.0);
-        }
+        });
     }
 }
 
@@ -365,6 +430,49 @@ fn sweep(shapes: usize) {
     println!("{runs:?}");
     for (path, runs) in runs {
         assert!(runs >= shapes * isas.len() / 24, "{path} ran only {runs} times");
+    }
+}
+
+/// On numbers whose sums round, so that another order of adding them up would show.
+#[test]
+fn no_path_depends_on_the_number_of_threads() {
+    const SHAPES: usize = 500;
+    let isas: Vec<Isa> = Isa::available().collect();
+    let pools = [1, 2, 3, 4, 8].map(|threads| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool")
+    });
+    let mut runs = Runs::new();
+    for index in 0..SHAPES {
+        let (case, mut random) = Case::new(index);
+        let buffers = Buffers::new(&case, |len| random.noise(len));
+        for &isa in &isas {
+            let mut one: Vec<(&str, Result, Vec<f32>)> = vec![];
+            for pool in &pools {
+                let mut all = vec![];
+                pool.install(|| {
+                    run_paths(&case, &buffers, isa, &mut runs, |path, what, got| {
+                        all.push((path, what, got.to_vec()));
+                    });
+                });
+                if one.is_empty() {
+                    one = all;
+                    continue;
+                }
+                assert_eq!(one.len(), all.len());
+                for ((path, what, one), (.., several)) in one.iter().zip(&all) {
+                    let (name, threads) = (isa.name(), pool.current_num_threads());
+                    assert!(
+                        one == several,
+                        "{what:?} by {path} on {name} and {threads} threads: {case:?}"
+                    );
+                }
+            }
+        }
+    }
+    println!("{runs:?}");
+    for (path, runs) in runs {
+        let most = SHAPES * isas.len() * pools.len();
+        assert!(runs >= most / 24, "{path} ran only {runs} times");
     }
 }
 

@@ -9,7 +9,11 @@ use rayon::prelude::*;
 
 /// Below this many operations a second thread costs more than it brings: one core does this much
 /// in the time in which the two have found each other and fetched what the other has written.
+#[cfg(not(test))]
 const SMALL: usize = 1 << 17;
+/// In tests even small shapes are shared out.
+#[cfg(test)]
+const SMALL: usize = 1 << 10;
 
 /// Jobs come in multiples of this where there are enough, so that two threads or four have the same to do.
 pub(crate) const EVEN: usize = 4;
