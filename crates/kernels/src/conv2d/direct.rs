@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 use super::packed::with_panels;
-use super::taps::TapConv;
+use super::taps::{MAX_TAPS, TapConv};
 use crate::arch::{Isa, Kernel};
 use crate::element::Element;
 use crate::gemm::blocked::TileSize;
@@ -21,8 +21,6 @@ use crate::gemm::{Microkernel, PackedA, Pair, Panel, Place, Tile};
 use crate::parallel;
 use crate::scratch;
 
-/// Taps that are gathered on the stack: up to 7x7.
-const MAX_TAPS: usize = 49;
 /// Multiply-adds of a job, about: some microseconds.
 const JOB: usize = 1 << 19;
 /// Jobs to aim for where tiles along a row share what they copy.

@@ -1,6 +1,16 @@
 //! Sizes of a convolution, checked once, before anything is touched.
 
+use std::ops::Range;
+
 use crate::error::{Result, ShapeError, check_elements};
+
+/// Elements of an image that a row of windows spans, at the most, where what it spans is copied.
+pub(super) const MOST_SPANNED: usize = 1 << 24;
+
+/// Whether windows that span so much of an axis would have far more copied than the `size` of it that there is.
+pub(super) fn reach_far(spanned: usize, size: usize) -> bool {
+    spanned > 2 * size + 16
+}
 
 /// How a kernel moves over an image. Each pair is `[vertical, horizontal]`.
 ///
@@ -180,6 +190,15 @@ impl Geometry {
     pub(crate) fn input_at(&self, axis: usize, out: usize, tap: usize) -> isize {
         let Conv2dConfig { stride, padding, dilation, .. } = self.config;
         (out * stride[axis] + tap * dilation[axis]) as isize - padding[axis] as isize
+    }
+
+    /// The places along `axis` from where a tap hits the image.
+    pub(super) fn hits(&self, axis: usize, tap: usize) -> Range<usize> {
+        let (first, stride) = (self.input_at(axis, 0, tap), self.config.stride[axis]);
+        // The first place that sees what is at `at` or behind it.
+        let from = |at: usize| (at as isize - first).max(0).unsigned_abs().div_ceil(stride);
+        let end = from(self.in_size[axis]).min(self.out_size[axis]);
+        from(0).min(end)..end
     }
 
     /// Refuses an argument of another shape than `expected`.

@@ -10,7 +10,7 @@ use std::slice::from_ref;
 
 use super::channels_last::{band_fits, copy_band};
 use super::packed::with_panels;
-use super::taps::{Source, TapConv};
+use super::taps::{MAX_TAPS, Source, TapConv};
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
 use crate::gemm::blocked::MAX_NR;
@@ -18,8 +18,6 @@ use crate::gemm::{Microkernel, PackedA, Pair, Panel, Place, Tile};
 use crate::parallel;
 use crate::scratch;
 
-/// Taps that are gathered on the stack: up to 7x7.
-const MAX_TAPS: usize = 49;
 /// Elements of a band to aim for: 256 KiB, a part of the second cache.
 const BAND: usize = 1 << 16;
 /// Jobs to aim for, so that no thread waits long for the last one.

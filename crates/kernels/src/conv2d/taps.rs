@@ -15,6 +15,9 @@ use crate::element::Element;
 use crate::parallel::{self, SharedMut};
 use crate::view::{TensorMut, TensorRef};
 
+/// Taps of a kernel that a path gathers on its stack, at the most: up to 7x7.
+pub(super) const MAX_TAPS: usize = 49;
+
 /// A place of the kernel that meets the source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tap {

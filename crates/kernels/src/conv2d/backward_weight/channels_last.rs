@@ -189,8 +189,7 @@ pub(in super::super) fn run<T: Element>(
                                 geometry,
                                 cut: &cut,
                                 operands: &from,
-                                bands: piece * cut.bands / cut.pieces
-                                    ..(piece + 1) * cut.bands / cut.pieces,
+                                bands: parallel::share(cut.bands, cut.pieces, piece),
                                 rows: rows..tile_rows.min(rows + cut.job_rows),
                                 all_panels: &panels,
                                 panels: job_panels,

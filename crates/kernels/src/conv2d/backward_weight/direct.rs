@@ -280,8 +280,10 @@ impl<T: Element> Piece<'_, T> {
     fn add<V: Microkernel<Elem = T>>(&mut self, block: &Block, taps: Range<usize>) {
         let geometry = self.geometry;
         let width = geometry.kernel[1];
-        let out_h = hits(geometry, 0, block.out_rows.clone(), taps.start / width);
-        let hits = |tap: usize| hits(geometry, 1, 0..geometry.out_size[1], tap % width);
+        let Range { start, end } = geometry.hits(0, taps.start / width);
+        let start = start.max(block.out_rows.start);
+        let out_h = start..end.min(block.out_rows.end).max(start);
+        let hits = |tap: usize| geometry.hits(1, tap % width);
         let start = taps.clone().map(|tap| hits(tap).start).max().unwrap_or(0);
         let end = taps.clone().map(|tap| hits(tap).end).min().unwrap_or(0).max(start);
         self.dots::<V>(block, taps.clone(), &out_h, start..end);
@@ -357,13 +359,4 @@ fn add_up<V: Vector>(totals: &mut [f64], sums: &mut [V; MAX_MR]) {
         *total += sum.reduce_add().to_f64();
         *sum = V::splat(V::Elem::ZERO);
     }
-}
-
-/// The part of `outs` along `axis` from where the tap hits the image.
-fn hits(geometry: &Geometry, axis: usize, outs: Range<usize>, tap: usize) -> Range<usize> {
-    let size = geometry.in_size[axis] as isize;
-    let inside = |out: &usize| (0..size).contains(&geometry.input_at(axis, *out, tap));
-    let start = outs.clone().find(inside).unwrap_or(outs.end);
-    let end = outs.clone().rev().find(inside).map_or(start, |last| last + 1);
-    start..end
 }

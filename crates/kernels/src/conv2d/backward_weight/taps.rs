@@ -6,13 +6,10 @@
 
 use std::ops::Range;
 
-use super::super::geometry::{Conv2dConfig, Geometry};
+use super::super::geometry::{Conv2dConfig, Geometry, MOST_SPANNED, reach_far};
 use crate::element::Element;
 use crate::parallel;
 use crate::view::{TensorMut, TensorRef};
-
-/// Elements of the image that a row of windows spans, at the most.
-const MOST: usize = 1 << 24;
 
 /// Whether what the windows span is much larger than the image, or is much for a single row of them.
 pub(in super::super) fn must_run(geometry: &Geometry) -> bool {
@@ -25,8 +22,8 @@ pub(in super::super) fn must_run(geometry: &Geometry) -> bool {
     let far = [height, width]
         .iter()
         .enumerate()
-        .any(|(axis, &out)| span(axis, out) > 2 * geometry.in_size[axis] + 16);
-    far || row > MOST && (geometry.taps() > 1 || geometry.config.stride != [1, 1])
+        .any(|(axis, &out)| reach_far(span(axis, out), geometry.in_size[axis]));
+    far || row > MOST_SPANNED && (geometry.taps() > 1 || geometry.config.stride != [1, 1])
 }
 
 /// Calls `run` with the convolution of each tap that hits the image, on some other path.
@@ -42,7 +39,7 @@ pub(in super::super) fn run<T: Element>(
     for tap in 0..geometry.taps() {
         let tap = [tap / kernel[1], tap % kernel[1]];
         let mut dw = dw.place(tap);
-        let outs = [0, 1].map(|axis| hits(geometry, axis, tap[axis]));
+        let outs = [0, 1].map(|axis| geometry.hits(axis, tap[axis]));
         if outs.iter().any(Range::is_empty) {
             dw.fill(T::ZERO);
             continue;
@@ -56,13 +53,4 @@ pub(in super::super) fn run<T: Element>(
         let one = Geometry::new("conv2d", x.shape(), dw.shape(), &config);
         run(&one.expect("a part of what was checked"), &x, &dy, &mut dw);
     }
-}
-
-/// The places along `axis` from where a tap hits the image.
-fn hits(geometry: &Geometry, axis: usize, tap: usize) -> Range<usize> {
-    let (first, stride) = (geometry.input_at(axis, 0, tap), geometry.config.stride[axis]);
-    // The first place that sees what is at `at` or behind it.
-    let from = |at: usize| (at as isize - first).max(0).unsigned_abs().div_ceil(stride);
-    let end = from(geometry.in_size[axis]).min(geometry.out_size[axis]);
-    from(0).min(end)..end
 }

@@ -3,13 +3,11 @@
 
 use std::ops::Range;
 
+use super::super::geometry::{MOST_SPANNED, reach_far};
 use super::super::taps::{Source, TapConv};
 use super::plan::{Job, Plan};
 use crate::element::Element;
 use crate::parallel;
-
-/// Elements of the source that a row of windows spans, at the most.
-const MOST: usize = 1 << 24;
 
 /// Whether a band with all the places that windows see is not much larger than the source, and small
 /// enough for a row of windows: they may step over most of a band.
@@ -17,7 +15,7 @@ pub(in super::super) fn band_fits<T>(conv: &TapConv<'_, T>) -> bool {
     let span = [0, 1].map(|axis| conv.taps.span(axis).1);
     let seen = |axis: usize| (conv.grid[axis] - 1) * conv.step[axis] + span[axis];
     let row = parallel::operations([span[0], seen(1), conv.channels]);
-    row <= MOST && (0..2).all(|axis| seen(axis) <= 2 * conv.source.size[axis] + 16)
+    row <= MOST_SPANNED && (0..2).all(|axis| !reach_far(seen(axis), conv.source.size[axis]))
 }
 
 /// Where what the places of a job see lies.
