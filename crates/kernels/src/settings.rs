@@ -3,12 +3,16 @@
 //!
 //! | what | by default | for a process | for a closure |
 //! | --- | --- | --- | --- |
-//! | how many threads | one a core | `RAYON_NUM_THREADS` | [`rayon::ThreadPool::install`] |
+//! | how many threads | one a logical core | `RAYON_NUM_THREADS` | [`rayon::ThreadPool::install`] |
 //! | instruction set | the best there is | `TOPEDGE_ISA` | [`Isa::with`] |
 //! | Winograd's method | where it is faster | `TOPEDGE_WINOGRAD` | [`Winograd::with`] |
 //!
 //! The bits of a result do not depend on the number of threads. A function reads these once, on entry,
 //! in the thread that calls it.
+//!
+//! Who calls many of them does so from inside the pool, entered once by [`rayon::scope`] or
+//! [`rayon::ThreadPool::install`]: its threads then stay awake from one loop to the next. From outside of it each
+//! loop wakes them anew, which takes longer than a small loop itself.
 //!
 //! [`Isa::with`]: crate::Isa::with
 
@@ -21,6 +25,13 @@ use std::sync::OnceLock;
 /// It takes a quarter of the multiplications, and rounds differently: the error of an output is some
 /// times that of the plain sum, and relative to all that its tile of 4x4 outputs sees, not to what
 /// the output itself sees. So a number that is not finite spoils its whole tile, too.
+///
+/// In `f32` the error is at most 1e-6 forward and backward to the input, and 2e-6 of the weight's gradient,
+/// relative to the number of terms of the sum times the largest product that there may be: bounds that tests
+/// hold it to, for any shape.
+///
+/// Forward and backward to the input it runs on batch-last and NCHW images, for the weight's gradient on
+/// channels-last ones, too.
 ///
 /// Kernels go by `Auto` unless the environment variable `TOPEDGE_WINOGRAD` (`auto`, `off` or `always`)
 /// or [`Winograd::with`] says otherwise.
