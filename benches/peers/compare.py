@@ -9,27 +9,16 @@ epoch fastai.
 """
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-PEERS = Path(__file__).parent
-ROOT = PEERS.parent.parent
-CARGO = ["cargo", "run", "--release", "--quiet", "--package"]
+from running import PEERS, example, json_lines, topedge, whole_run, with_threads
+
 BATCH_SIZES = [512, 64]
 INFER_PEERS = ["onnxruntime", "pytorch"]
-
-
-def json_lines(command, env):
-    output = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    return [json.loads(line) for line in output.splitlines()]
 
 
 def kernels(name, env):
@@ -38,7 +27,7 @@ def kernels(name, env):
     def seconds(command):
         return {line["case"]: (line["seconds"], line["gflops"]) for line in json_lines(command, env)}
 
-    ours = seconds([*CARGO, "topedge-benches", "--example", name])
+    ours = seconds(example(name))
     return ours, seconds([sys.executable, PEERS / f"{name}.py"])
 
 
@@ -48,7 +37,7 @@ def infer(env):
     def seconds(command):
         return {line["case"]: line["seconds"] for line in json_lines(command, env)}
 
-    ours = seconds([*CARGO, "topedge-benches", "--example", "infer"])
+    ours = seconds(example("infer"))
     peers = [seconds([sys.executable, PEERS / "infer.py", peer]) for peer in INFER_PEERS]
     return ours, *peers
 
@@ -77,8 +66,7 @@ def train(args, env):
     ours, theirs = {}, {}
     for batch_size in BATCH_SIZES:
         flags = ["--data", args.data, "--epochs", args.epochs, "--batch-size", batch_size, "--lr", 0.1]
-        command = [*CARGO, "topedge-benches", "--example", "train", "--"]
-        command += [args.data, args.epochs, batch_size, 0.1]
+        command = example("train", args.data, args.epochs, batch_size, 0.1)
         ours[f"batch {batch_size}"] = (seconds(command), None)
         command = [sys.executable, PEERS / "train.py", *flags]
         theirs[f"batch {batch_size}"] = (seconds(command), None)
@@ -87,21 +75,12 @@ def train(args, env):
 
 def epoch(tree, env):
     """Seconds and MiB of a whole run of one epoch that reads a tree of images, by topedge and by fastai."""
-    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
-    program = ROOT / "target" / "release" / "topedge"
     sides = []
     with tempfile.TemporaryDirectory() as out:
-        ours = [program, "train", "--data", tree, "--epochs", 1, "--out", out, "--json"]
+        ours = [topedge(), "train", "--data", tree, "--epochs", 1, "--out", out, "--json"]
         for command in [ours, [sys.executable, "-W", "ignore", PEERS / "fastai_epoch.py", tree]]:
-            start = time.perf_counter()
-            process = subprocess.Popen(
-                list(map(str, command)), env=env, stdout=subprocess.PIPE, text=True
-            )
-            last = json.loads(process.stdout.read().splitlines()[-1])
-            _, status, usage = os.wait4(process.pid, 0)
-            assert status == 0, command
-            seconds = last.get("seconds", time.perf_counter() - start)
-            sides.append((seconds, usage.ru_maxrss / 1024, last["accuracy"]))
+            last, seconds, held = whole_run(command, env)
+            sides.append((last.get("seconds", seconds), held, last["accuracy"]))
     return sides
 
 
@@ -144,9 +123,8 @@ def main():
         if args.tree is None:
             parser.error("epoch needs --tree")
         args.tree = args.tree.resolve()
-    threads = str(args.threads)
-    env = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-    print(f"{args.rounds} rounds, {threads} threads")
+    env = with_threads(args.threads)
+    print(f"{args.rounds} rounds, {args.threads} threads")
     for name in args.work:
         if name == "infer":
             infer_table([infer(env) for _ in range(args.rounds)])

@@ -6,8 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod product;
+mod step;
+mod turns;
 
 pub use product::{Product, ProductRun, products};
+pub use step::TrainingStep;
 pub use topedge::bench::{
     Convolution, ConvolutionRun, Format, Pass, Values, convolutions, gflops, median_seconds, values,
 };
+pub use turns::medians_in_turn;
