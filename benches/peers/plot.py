@@ -4,6 +4,7 @@
 """
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -18,24 +19,29 @@ SHOWN = {
 
 
 def bars(path):
-    """{kind: [(case, times)]} of the first table of each kind."""
+    """{kind: [(case, times)]} of the first table of each kind, and the threads that their headings name."""
     found, kind, done = {}, None, set()
+    heading, threads = "", []
     for line in path.read_text().splitlines():
+        if line.startswith("#"):
+            heading = line
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("|"):
             done |= {kind} if kind else set()
             kind = None
         elif cells[-1] == "times" and cells[0] in ("train", "gemm", "conv2d"):
             kind = cells[0]
+            if kind not in done:
+                threads += re.findall(r"\w+ threads?\b", heading)
         elif kind and kind not in done and not cells[0].startswith("---"):
             case = cells[0]
             group = case.split()[1] if kind == "conv2d" else kind
             case = case.split()[0] if kind == "conv2d" else case
             found.setdefault(group, []).append((case, float(cells[-1])))
-    return found
+    return found, list(dict.fromkeys(threads))
 
 
-def svg(groups):
+def svg(groups, threads):
     most = max(times for cases in groups.values() for _, times in cases)
     least = min(0.5, min(times for cases in groups.values() for _, times in cases))
     scale = (WIDTH - LEFT - 60) / math.log2(most / least)
@@ -65,6 +71,7 @@ def svg(groups):
             f'<text x="{x(tick):.1f}" y="{TOP - 6}" text-anchor="middle">{tick:g}x</text>',
         ]
         tick *= 2
+    head = "How many times as fast as PyTorch" + "".join(f", {count}" for count in threads)
     style = (
         "text{font:11px sans-serif;fill:#333}.title{font-weight:bold}.ahead{fill:#2a78b8}"
         ".behind{fill:#d08030}.grid{stroke:#ddd}.one{stroke:#555}.head{font-size:13px}"
@@ -73,11 +80,11 @@ def svg(groups):
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 12}" viewBox="0 0 {WIDTH} {y + 12}">',
         f"<style>{style}</style>",
         '<rect width="100%" height="100%" fill="#fff"/>',
-        '<text x="12" y="18" class="head title">How many times as fast as PyTorch, two threads (logarithmic)</text>',
+        f'<text x="12" y="18" class="head title">{head} (logarithmic)</text>',
         *grid,
         *parts,
         "</svg>",
     ])
 
 
-print(svg(bars(Path(sys.argv[1]))))
+print(svg(*bars(Path(sys.argv[1]))))
