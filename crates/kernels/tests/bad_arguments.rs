@@ -6,7 +6,7 @@ mod common;
 
 use common::{FORMATS, Format, each_isa, layout, noise, to};
 use topedge_kernels::conv_transpose2d::{self, ConvTranspose2dConfig};
-use topedge_kernels::conv2d::{self, Conv2dConfig, ConvMatrix};
+use topedge_kernels::conv2d::{self, Conv2dConfig, ConvMatrix, Epilogue, FusedConv2d};
 use topedge_kernels::elementwise as e;
 use topedge_kernels::gemm::gemm;
 use topedge_kernels::norm::{self, BatchNorm, ChannelLayout};
@@ -223,6 +223,33 @@ fn labels_that_are_no_class() {
         refused(cross_entropy(x, &[0], &CrossEntropy::default(), Some(to)), "length of labels");
         assert_eq!(dx, [7.0; 6]);
     });
+}
+
+/// A packed convolution knows each of its places, and of these there are no more than it can count.
+#[test]
+fn images_too_large_to_predict() {
+    let plain = Conv2dConfig::default();
+    let new = |weight: [usize; 4], size, frame| {
+        let weight = TensorRef::new(&[1.0_f32], weight, [0; 4]).unwrap();
+        FusedConv2d::new(weight, size, &plain, &Epilogue::default(), frame)
+    };
+    let too_large = "at most 2^32 values in an image with its frame";
+    for size in [[1 << 25, 1 << 24], [1 << 16, (1 << 16) + 1], [10_000_000; 2]] {
+        refused(new([1, 1, 1, 1], size, [0, 0]), too_large);
+        refused(new([1, 0, 1, 1], size, [0, 0]), too_large);
+    }
+    refused(new([1, 1, 1, 1], [1, 1], [1 << 15, 1 << 15]), too_large);
+    refused(new([1 << 33, 1, 1, 1], [1, 1], [0, 0]), too_large);
+    refused(new([1, 1 << 33, 1, 1], [1, 1], [0, 0]), too_large);
+
+    // Kernels and outputs without values may be of any size.
+    let far = 1 << 24;
+    let conv = new([1, 0, far, far], [far, far], [0, 0]).unwrap();
+    let mut y = [9.0_f32];
+    conv.forward(&[], &mut y).unwrap();
+    assert_eq!((y, conv.output_len()), ([0.0], 1));
+    let conv = new([0, 0, 1, 1], [far, far], [0, 0]).unwrap();
+    assert_eq!((conv.input_len(), conv.output_len()), (0, 0));
 }
 
 /// Indices that point outside of an image, which the user may hand in.

@@ -151,7 +151,7 @@ fn what_does_not_fit_is_refused() {
     let short = Epilogue { bias: Some(&[1.0]), ..plain };
     assert!(message(new([5, 5], &config, &short, [0, 0])).contains("bias: expected 2, got 1"));
     for frame in [usize::MAX, usize::MAX / 2, 1 << 40] {
-        assert!(message(new([5, 5], &config, &plain, [frame, frame])).contains("memory"));
+        assert!(message(new([5, 5], &config, &plain, [frame, frame])).contains("at most 2^32"));
     }
     let conv = new([5, 5], &config, &plain, [0, 0]).unwrap();
     assert!(conv.forward(&[0.0; 74], &mut [0.0; 18]).is_err());

@@ -183,6 +183,14 @@ fn what_it_does_not_know_is_named() {
     }
 }
 
+/// They are refused before anything is made for them.
+#[test]
+fn images_that_are_too_large() {
+    let network = Sequential::new().push(conv2d(1, 8, [3, 3], padded([1, 1])));
+    let error = Predictor::new(&network, [1, 10_000_000, 10_000_000]).unwrap_err().to_string();
+    assert!(error.contains("at most 2^32 values"), "{error}");
+}
+
 /// Also with the threads' instruction set forced: each takes some of the images.
 #[test]
 fn the_same_bits_on_any_number_of_threads() {

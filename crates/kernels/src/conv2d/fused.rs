@@ -86,9 +86,12 @@ struct Line([f32; MAX_LANES]);
 /// Where a place of the output finds its first input, and where it lies.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    x: usize,
-    y: usize,
+    x: u32,
+    y: u32,
 }
+
+/// Values of an image with its frame, at the most: what a [`Place`] can count.
+const MOST_VALUES: u64 = 1 << 32;
 
 impl FusedConv2d {
     /// Packs `weight`, `[out_channels, in_channels, kernel_height, kernel_width]`, for images of
@@ -97,8 +100,8 @@ impl FusedConv2d {
     ///
     /// # Errors
     ///
-    /// If the sizes do not fit together, see [`output_shape`](super::output_shape), or there is more
-    /// than one group.
+    /// If the sizes do not fit together, see [`output_shape`](super::output_shape), there is more than
+    /// one group, or an image or output has more than 2^32 values, those of its frame among them.
     pub fn new(
         weight: TensorRef<'_, f32>,
         size: [usize; 2],
@@ -116,11 +119,13 @@ impl FusedConv2d {
             let sides = [0, 1].map(|axis| frame[axis].checked_mul(2)?.checked_add(size[axis]));
             let row = sides[1]?.checked_mul(channels)?;
             let len = sides[0]?.checked_mul(row)?;
-            (len <= isize::MAX as usize / size_of::<f32>()).then_some([row, len])
+            let most = MOST_VALUES.min(isize::MAX as u64 / size_of::<f32>() as u64);
+            (len as u64 <= most).then_some([row, len])
         };
         let too_large = || {
             let got = format!("{size:?} with frames {:?} and {frame:?}", config.padding);
-            ShapeError::new(OP, "size", "images that fit in memory", got)
+            let expected = "at most 2^32 values in an image with its frame";
+            ShapeError::new(OP, "size", expected, got)
         };
         let [x_row, input_len] = framed(size, config.padding, channels).ok_or_else(too_large)?;
         let out_size = geometry.out_size;
@@ -128,18 +133,22 @@ impl FusedConv2d {
 
         // Where neighbouring taps see neighbouring pixels, a row of taps is one run.
         let joined = if dilation[1] == 1 { kernel[1] } else { 1 };
+        // A kernel without channels, or an output without filters, may be of any size: it has no values.
+        let of_kernel = if weight.shape().contains(&0) { [0, 0] } else { kernel };
+        let of_output = if filters == 0 { [0, 0] } else { out_size };
         let mut runs = vec![];
-        for i in 0..kernel[0] {
-            for j in (0..kernel[1]).step_by(joined) {
+        for i in 0..of_kernel[0] {
+            for j in (0..of_kernel[1]).step_by(joined) {
                 runs.push(i * dilation[0] * x_row + j * dilation[1] * channels);
             }
         }
         let mut places = vec![];
-        for i in 0..out_size[0] {
-            for j in 0..out_size[1] {
+        for i in 0..of_output[0] {
+            for j in 0..of_output[1] {
                 let x = i * stride[0] * x_row + j * stride[1] * channels;
                 let y = (i + frame[0]) * y_row + (j + frame[1]) * filters;
-                places.push(Place { x, y });
+                // Below the lengths of image and output.
+                places.push(Place { x: x as u32, y: y as u32 });
             }
         }
         let Epilogue { bias, relu_first, norm, relu_last } = *epilogue;
@@ -190,6 +199,9 @@ impl FusedConv2d {
 fn pack(weight: &TensorRef<'_, f32>) -> Vec<Line> {
     let [filters, channels, height, width] = weight.shape();
     let mut lines = vec![];
+    if weight.shape().contains(&0) {
+        return lines;
+    }
     for panel in (0..filters).step_by(PANEL) {
         let lanes = panel..filters.min(panel + PANEL);
         for i in 0..height {
@@ -353,7 +365,7 @@ impl Block<'_> {
         let zero = V::splat(0.0);
         let mut sums = [[[zero; N]; R]; S];
         let mut weight = self.weight;
-        let x: [*const f32; R] = std::array::from_fn(|r| self.x.wrapping_add(places[r].x));
+        let x: [*const f32; R] = std::array::from_fn(|r| self.x.wrapping_add(places[r].x as usize));
         for &run in &self.conv.runs {
             let mut k = run;
             while k < run + self.conv.depth {
@@ -387,7 +399,7 @@ impl Block<'_> {
         let mut spilled = MaybeUninit::uninit();
         for (place, sums) in places.iter().zip(spill(&total, &mut spilled)) {
             // SAFETY: the place is the convolution's.
-            let y = unsafe { self.y.add(place.y) };
+            let y = unsafe { self.y.add(place.y as usize) };
             for (n, &sum) in sums.iter().enumerate() {
                 // SAFETY: the numbers of these filters, and the output has them at the place.
                 unsafe {

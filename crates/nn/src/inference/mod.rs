@@ -131,7 +131,8 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// When a layer is none of these, or cannot take what it would be given. The message names it.
+    /// When a layer is none of these, or cannot take what it would be given; the message names it. Also
+    /// when what a convolution reads or writes for one image has more than 2^32 values.
     pub fn new(network: &dyn Module, image_shape: [usize; 3]) -> Result<Self> {
         plan::plan(network, image_shape)
     }
@@ -203,7 +204,7 @@ impl Plan<'_> {
         let (images, more_images) = images.split_at(half * image_len);
         let (outputs, more_outputs) = outputs.split_at_mut(half * output_len);
         let results = parallel::join(
-            count * self.multiply_adds,
+            count.saturating_mul(self.multiply_adds),
             || isa.with(|| self.run(isa, buffers, images, outputs)),
             || isa.with(|| self.run(isa, more_buffers, more_images, more_outputs)),
         );

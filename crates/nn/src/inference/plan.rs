@@ -121,8 +121,11 @@ pub(super) fn plan(network: &dyn Module, image_shape: [usize; 3]) -> Result<Pred
         steps.push(match draft {
             Draft::Pool(step) => step,
             Draft::Conv(conv) => {
-                multiply_adds += conv.weight.len() * pair[1].size.iter().product::<usize>();
-                conv.fuse(pair[0].size, pair[1].frame)?
+                let fused = conv.fuse(pair[0].size, pair[1].frame)?;
+                let places = pair[1].size.iter().product();
+                multiply_adds =
+                    conv.weight.len().saturating_mul(places).saturating_add(multiply_adds);
+                fused
             }
         });
     }
