@@ -11,7 +11,7 @@ pub fn multiply_adds(rounds: usize) {
     Isa::current().run_f32(Sums { rounds });
 }
 
-/// Floating-point operations of [`multiply_adds`].
+/// Floating-point operations of [`multiply_adds`]; at most what a number holds.
 pub fn operations(rounds: usize) -> u64 {
     Isa::current().run_f32(Operations { rounds })
 }
@@ -62,7 +62,7 @@ impl Kernel<f32> for Operations {
     #[inline(always)]
     fn run<V: Microkernel<Elem = f32>>(self) -> u64 {
         let sums = if many::<V>() { MANY } else { FEW };
-        (2 * V::LANES * sums * self.rounds) as u64
+        ((2 * V::LANES * sums) as u64).saturating_mul(self.rounds as u64)
     }
 }
 

@@ -12,6 +12,7 @@ use topedge_kernels::gemm::gemm;
 use topedge_kernels::norm::{self, BatchNorm, ChannelLayout};
 use topedge_kernels::optim::{Adam, Sgd, adam, sgd};
 use topedge_kernels::pad::{self, Pad2dConfig, PadMode};
+use topedge_kernels::peak;
 use topedge_kernels::pool::{self, Pool2dConfig};
 use topedge_kernels::softmax::{self, CrossEntropy, cross_entropy};
 use topedge_kernels::{MatMut, MatRef, Result, TensorMut, TensorRef, Winograd, reduce, reference};
@@ -225,6 +226,18 @@ fn labels_that_are_no_class() {
     });
 }
 
+/// Logits that repeat may be of any number, and what a pass over them needs is not.
+#[test]
+fn more_logits_than_memory_holds() {
+    each_isa(|_| {
+        // In tiles of 16 samples and bytes, the first two are more than a number holds.
+        for classes in [usize::MAX, 1 << 59, 1 << 51] {
+            let logits = MatRef::new(&[0.0_f32], [1, classes], [0, 0]).unwrap();
+            refused(cross_entropy(logits, &[0], &CrossEntropy::default(), None), "logits shape");
+        }
+    });
+}
+
 /// A packed convolution knows each of its places, and of these there are no more than it can count.
 #[test]
 fn images_too_large_to_predict() {
@@ -250,6 +263,15 @@ fn images_too_large_to_predict() {
     assert_eq!((y, conv.output_len()), ([0.0], 1));
     let conv = new([0, 0, 1, 1], [far, far], [0, 0]).unwrap();
     assert_eq!((conv.input_len(), conv.output_len()), (0, 0));
+}
+
+/// Operations of more rounds than a number can count.
+#[test]
+fn rounds_without_end() {
+    each_isa(|_| {
+        assert_eq!(peak::operations(usize::MAX), u64::MAX);
+        assert_eq!(peak::operations(0), 0);
+    });
 }
 
 /// Indices that point outside of an image, which the user may hand in.

@@ -119,7 +119,7 @@ pub(super) unsafe fn for_each_vector<T, O, const IN: usize, const OUT: usize>(
     // An exponential is worth some four moves.
     let operations = columns.saturating_mul(n).saturating_mul(4);
     parallel::for_each(columns.div_ceil(width), operations, |job| {
-        scratch::with((IN + OUT) * n * MAX_LANES, |tiles: &mut [T]| {
+        scratch::with(scratch::product([IN + OUT, n, MAX_LANES]), |tiles: &mut [T]| {
             let columns = [job * width, width.min(columns - job * width)];
             // SAFETY (of what the kernel does): the caller's duty; jobs share no column.
             T::run(isa, ColumnBlock { op, n, columns, x, y, tiles });

@@ -5,7 +5,7 @@ use super::max_step;
 use crate::arch::{MAX_LANES, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::splat;
-use crate::error::{Result, ShapeError, check_len};
+use crate::error::{Result, ShapeError, check_elements, check_len};
 use crate::parallel::SharedMut;
 use crate::scratch;
 use crate::view::{MatMut, MatRef};
@@ -163,8 +163,8 @@ impl<T: Element, const OUT: usize> ColumnOp<T, 1, OUT> for Op<'_, T> {
 ///
 /// # Errors
 ///
-/// If shapes or lengths do not fit, a label that is not ignored is no class, or the smoothing is
-/// not within 0 to 1.
+/// If shapes or lengths do not fit, `logits` has more elements than any memory holds, a label that is
+/// not ignored is no class, or the smoothing is not within 0 to 1.
 ///
 /// ```
 /// use topedge_kernels::{MatMut, MatRef, softmax::{CrossEntropy, cross_entropy}};
@@ -189,6 +189,7 @@ pub fn cross_entropy<T: Element>(
 ) -> Result<T> {
     let op = "cross_entropy";
     let [samples, classes] = logits.shape();
+    check_elements(op, "logits", [samples, classes, 1, 1])?;
     check_len(op, "labels", samples, labels.len())?;
     if let Some(dlogits) = &dlogits
         && dlogits.shape() != logits.shape()
