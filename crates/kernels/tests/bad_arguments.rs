@@ -547,6 +547,22 @@ fn nothing_of_much() {
                     conv_transpose2d::forward(dy, weight, bias, &plain, write!(input)).unwrap();
                     conv_transpose2d::backward_input(x, weight, &plain, write!(output)).unwrap();
                 }
+                // A kernel of any size that leads to no channels, or from none.
+                for stride in [[1, 1], [2, 1], [far, far]] {
+                    let config =
+                        Conv2dConfig { stride, padding: [far / 2 + 1, 1], ..Default::default() };
+                    let (input, mut places) = ([1, 1, 3, 3], [9.0_f32; 32]);
+                    let weight = read([0, 1, far, 2]);
+                    let output = conv2d::output_shape(input, weight.shape(), &config).unwrap();
+                    let to = TensorMut::contiguous(&mut places, input).unwrap();
+                    conv2d::backward_input(read(output), weight, &config, to).unwrap();
+                    assert_eq!(places[..9], [0.0; 9]);
+                    let (input, weight) = ([1, 0, 3, 3], read([1, 0, far, 2]));
+                    let output = conv2d::output_shape(input, weight.shape(), &config).unwrap();
+                    let to = TensorMut::contiguous(&mut places, output).unwrap();
+                    conv2d::forward(read(input), weight, Some(&[2.0]), &config, to).unwrap();
+                    assert!(places[..output[2] * output[3]].iter().all(|&y| y == 2.0));
+                }
                 // Many groups of no image.
                 let (x, config) = (read([0, wide, 1, 1]), Conv2dConfig { groups: wide, ..config });
                 let weight = TensorRef::new(&[1.0_f32], [wide, 1, 1, 1], [0; 4]).unwrap();
@@ -555,6 +571,9 @@ fn nothing_of_much() {
         }
         let columns = MatMut::new(&mut [0.0_f32; 0], [far, 0], [1, 1]).unwrap();
         conv2d::im2col(read([0, far, 1, 1]), [1, 1], &config, columns).unwrap();
+        let matrix = ConvMatrix::new([0, wide, wide], [1, 0, 1, 1], &config).unwrap();
+        let m = MatMut::new(&mut [0.0_f32; 0], [wide * wide, 0], [1, 1]).unwrap();
+        matrix.write(&none, m).unwrap();
         let columns = MatRef::new(&none, [far, 0], [1, 1]).unwrap();
         conv2d::col2im(columns, [1, 1], &config, write!([0, far, 1, 1])).unwrap();
 
@@ -572,9 +591,34 @@ fn nothing_of_much() {
         let shape = [far, 1, 0, 2];
         let from = TensorRef::new(&indices, shape, huge).unwrap();
         pool::max_backward(read(shape), from, write!(shape)).unwrap();
+        // Planes of nothing, on one side alone.
+        let (mut dx, shape) = ([9.0_f32; 4], [1, 1, far, 0]);
+        let to = TensorMut::contiguous(&mut dx, [1, 1, 2, 2]).unwrap();
+        pool::adaptive_avg_backward(read(shape), to).unwrap();
+        assert_eq!(dx, [0.0; 4]);
+        dx = [9.0; 4];
+        let to = TensorMut::contiguous(&mut dx, [1, 1, 2, 2]).unwrap();
+        pool::max_backward(read(shape), TensorRef::new(&indices, shape, huge).unwrap(), to)
+            .unwrap();
+        assert_eq!(dx, [0.0; 4]);
+        let one = TensorRef::contiguous(&[0_u32], [1; 4]).unwrap();
+        let dy = TensorRef::contiguous(&[1.0_f32], [1; 4]).unwrap();
+        refused(pool::max_backward(dy, one, write!(shape)), "a place in an image");
         let pad = Pad2dConfig::default();
         pad::forward(read([far, 0, 2, 2]), &pad, write!([far, 0, 2, 2])).unwrap();
         pad::backward(read([far, 0, 2, 2]), &pad, write!([far, 0, 2, 2])).unwrap();
+
+        let layout = ChannelLayout { outer: far, channels: 3, inner: 0 };
+        let (mut mean, mut var) = ([7.0_f32; 3], [7.0_f32; 3]);
+        norm::batch_stats(&none, layout, false, &mut mean, &mut var).unwrap();
+        assert!(mean.iter().chain(&var).all(|x| x.is_nan()));
+        let (gamma, eps, relu) = (&[1.0; 3][..], 1e-5, false);
+        let norm = BatchNorm { layout, mean: &[0.0; 3], var: &[1.0; 3], gamma, eps, relu };
+        norm::normalize(&none, &norm, &[0.0; 3], &mut []).unwrap();
+        for f in [norm::backward_train, norm::backward_eval] {
+            f(&none, &none, &norm, &mut [], &mut mean, &mut var).unwrap();
+            assert_eq!((mean, var), ([0.0; 3], [0.0; 3]));
+        }
 
         for f in [reduce::sum_axis, reduce::mean_axis] {
             f(&none, far, 2, 0, &mut []).unwrap();

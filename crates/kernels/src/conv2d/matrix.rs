@@ -132,6 +132,9 @@ impl ConvMatrix {
             let (expected, got) = (format!("{:?}", [rows, columns]), format!("{:?}", m.shape()));
             return Err(ShapeError::new(op, "shape of the matrix", expected, got));
         }
+        if columns == 0 {
+            return Ok(()); // Of any number of rows.
+        }
         let strides = m.strides();
         let to = SharedMut::new(m.as_ptr());
         parallel::for_each(rows, rows * columns * MOVED, |row| {

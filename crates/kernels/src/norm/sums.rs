@@ -110,6 +110,11 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
 ) {
     let isa = Isa::current();
     let (channels, elements) = (layout.channels, x[0].len());
+    if elements == 0 {
+        // Without values, any number of blocks has none.
+        (0..channels).for_each(|channel| each(channel, [0.0; 3]));
+        return;
+    }
     let rows = Rows::new(layout);
     let blocks = Blocks::new(layout);
     let parts = if layout.inner == 1 { rows.jobs } else { blocks.jobs };

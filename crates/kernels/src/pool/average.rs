@@ -182,10 +182,14 @@ fn backward<T: Element>(
     op: &'static str,
     geometry: &Geometry,
     dy: TensorRef<'_, T>,
-    dx: TensorMut<'_, T>,
+    mut dx: TensorMut<'_, T>,
 ) -> Result<()> {
     Geometry::check(op, "the output's gradient", geometry.output, dy.shape())?;
     if dx.shape().contains(&0) {
+        return Ok(());
+    }
+    if dy.shape().contains(&0) {
+        dx.fill(T::ZERO);
         return Ok(());
     }
     let isa = Isa::current();

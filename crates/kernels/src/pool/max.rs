@@ -180,7 +180,7 @@ const LANES: usize = 64;
 pub fn max_backward<T: Element>(
     dy: TensorRef<'_, T>,
     indices: TensorRef<'_, u32>,
-    dx: TensorMut<'_, T>,
+    mut dx: TensorMut<'_, T>,
 ) -> Result<()> {
     let op = "max_pool2d backward";
     let [batch, channels, height, width] = dx.shape();
@@ -191,7 +191,8 @@ pub fn max_backward<T: Element>(
     for (what, shape) in [("input's gradient", dx.shape()), ("output's gradient", expected)] {
         check_elements(op, what, shape)?;
     }
-    if dx.shape().contains(&0) && dy.shape().contains(&0) {
+    if dy.shape().contains(&0) {
+        dx.fill(T::ZERO);
         return Ok(());
     }
     let planes = Planes::new(dx.shape(), &[dy.strides(), indices.strides(), dx.strides()]);
@@ -237,7 +238,8 @@ unsafe fn add_at<T: Element>(
     let dy = dy.as_ptr().wrapping_add(planes.offset(plane, dy_strides));
     let indices = indices.as_ptr().wrapping_add(planes.offset(plane, index_strides));
     let dx = dx.as_ptr().wrapping_add(planes.offset(plane, dx_strides));
-    for h in 0..height {
+    let rows = if width == 0 { 0 } else { height };
+    for h in 0..rows {
         for w in 0..width {
             for lane in lanes.clone() {
                 // SAFETY: a lane of the image.
