@@ -1,5 +1,7 @@
 //! What the fuzz targets share.
 
+pub mod any;
+
 use arbitrary::Arbitrary;
 use sha2::{Digest, Sha256};
 use topedge_kernels::Element;
