@@ -1,6 +1,6 @@
 //! Which path a convolution takes: the one place where that is decided, by shape alone.
 //!
-//! Where nothing else is said, figures are GFLOP/s of one core at a peak of 118.
+//! Figures are GFLOP/s, where nothing else is said of one core.
 //!
 //! Images that lie channels-last take their own path, which at a peak of 272 is 1.3 to 4.5 times as fast
 //! as the general one forward and backward to the input, on every layer of `crates/topedge/src/bench/conv2d.txt`
@@ -17,16 +17,22 @@ use crate::parallel;
 use crate::settings::Winograd;
 use crate::view::{TensorMut, TensorRef};
 
-/// Steps of the sum up to which the direct path is the faster one: beyond, what a tile reads of the
-/// source falls out of the second cache before the next panel of the weight.
-const DIRECT_DEPTH: usize = 1 << 13;
-
-/// Weights of a group up to which the direct gradient is the faster one: beyond, each operand is
-/// read too often.
-const DIRECT_WEIGHTS: usize = 1 << 13;
-/// The same where rows of places are shorter than `SHORT`: the general path sums one after the other.
-const DIRECT_WEIGHTS_SHORT: usize = 1 << 16;
-const SHORT: usize = 4;
+/// Places of a row up to which the direct gradient of the weight is the faster one, whatever else: the general
+/// path sums row by row. On one core with a peak of 272, batch-last: 128 images with 256 channels of source and
+/// target on 8x8 places 239 against 219, with 512 on 4x4 253 against 194 and on 2x2 271 against 111.
+const DIRECT_SHORT: usize = 8;
+/// Weights of a group up to which it is that, too: 8192 by one tap on 32x32 places of 64 images 104 against 50,
+/// 16,384 on 28x28 108 against 72, 9216 by 3x3 taps on 16x16 of 512 164 against 113.
+const DIRECT_WEIGHTS: usize = 1 << 14;
+/// Beyond both, values that a row of places sees and writes, of all images, up to which it is: then they stay in
+/// the second cache while each panel of the weight passes them. With 128 channels on 14x14 places of 64 images
+/// (459,000 values) 240 against 201, with 64 by 128 on every second place of 32x32 (524,000) 170 against 144; but
+/// with 256 channels on 14x14 (917,000) 201 against 221, with 256 by 512 on every second place of 28x28 52 against
+/// 121.
+const DIRECT_ROW: usize = 1 << 19;
+/// Places of a row from which on it no longer is: with 64 channels on 28x28 places of 64 images 144 against 162, on
+/// 56x56 of 32 131 against 168, but on 20x20 of 64 186 against 164.
+const DIRECT_WIDE: usize = 28;
 
 /// Channels of the source up to which copying bands is faster than packing, for NCHW images and several taps
 /// whose places fill three quarters of their vectors. On one core with a peak of 272: ResNet-50's first layer
@@ -91,7 +97,7 @@ unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, convs: &[TapConv<'_, T>]
         pays && winograd::can_run(conv)
     };
     let directly = |conv: &TapConv<'_, T>| {
-        !by_tiles(conv) && direct::can_run(conv) && conv.depth() <= DIRECT_DEPTH
+        !by_tiles(conv) && direct::can_run(conv) && fills_vectors(conv.batch)
     };
     if convs.iter().all(directly) {
         // SAFETY: the caller's duty, passed on.
@@ -171,6 +177,26 @@ macro_rules! paths {
 
 paths!(f32, f64);
 
+/// Whether so many images leave few lanes empty, in which the direct paths would multiply nothing. On one core
+/// with a peak of 272, forward with 64 channels on 14x14 places: 28 images 234 against 202, but 24 200 against 206, 14
+/// 187 against 193, and 8 107 against 190.
+fn fills_vectors(images: usize) -> bool {
+    let empty = images.next_multiple_of(MAX_LANES) - images;
+    images >= 7 * empty
+}
+
+/// Whether the direct gradient of the weight is the faster one, where it can run.
+fn direct_gradient_pays(geometry: &Geometry) -> bool {
+    let (outputs, inputs) = (geometry.group_outputs(), geometry.group_inputs());
+    let width = geometry.out_size[1];
+    let seen = parallel::operations([inputs, geometry.kernel[0], geometry.in_size[1]]);
+    let row = parallel::operations([geometry.batch, outputs * width + seen]);
+    let few_weights = outputs * inputs * geometry.taps() <= DIRECT_WEIGHTS;
+    let in_cache = width < DIRECT_WIDE && row <= DIRECT_ROW;
+    // With lanes left empty, rows have to be short.
+    width <= DIRECT_SHORT || fills_vectors(geometry.batch) && (few_weights || in_cache)
+}
+
 /// Whether Winograd's method is the faster one, where it can run.
 fn winograd_pays<T>(conv: &TapConv<'_, T>) -> bool {
     let channels = conv.channels.min(conv.rows);
@@ -248,12 +274,10 @@ fn weight_path<T: Element>(
     {
         return WeightPath::Pointwise { transposed };
     }
-    let short = geometry.out_size[1] < SHORT;
     let packs = geometry.out_size[1] < SHORT_CHANNELS_LAST
         && geometry.group_inputs() >= MANY_CHANNELS
         && geometry.taps() > 1;
-    let most = if short { DIRECT_WEIGHTS_SHORT } else { DIRECT_WEIGHTS };
-    if backward_weight::direct::can_run(x, dy) && weights < most {
+    if backward_weight::direct::can_run(x, dy) && direct_gradient_pays(geometry) {
         WeightPath::Direct
     } else if backward_weight::channels_last::can_run(x, dy) && !packs {
         WeightPath::ChannelsLast
