@@ -1,6 +1,6 @@
 """Draws the tables of a record as bars: how many times faster than PyTorch each case is.
 
-    python benches/peers/plot.py benches/record/2026-11-25-zen5.md > benches/record/2026-11-25-zen5.svg
+    python benches/peers/plot.py benches/record/2026-11-27-zen5.md > benches/record/2026-11-27-zen5.svg
 """
 
 import math

@@ -25,7 +25,9 @@ use crate::scratch;
 const JOB: usize = 1 << 19;
 /// Jobs to aim for where tiles along a row share what they copy.
 const JOBS: usize = 32;
-/// Panels of the weight from which on the rows of B are copied together.
+/// Panels of the weight from which on the rows of B are copied together. GFLOP/s of one core with a peak of 272, 64
+/// images and channels, 3x3 taps on 16x16 places, copied and not: 2 panels 218 and 234, 3 235 and 235, 4 244 and
+/// 225, 8 256 and 227.
 const COPY_FROM_PANELS: usize = 4;
 
 /// Whether this path can run `conv`.
