@@ -259,7 +259,7 @@ type Runs = BTreeMap<&'static str, usize>;
 
 /// What a path computes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Result {
+enum Outcome {
     Output,
     InputGradient,
     WeightGradient,
@@ -311,7 +311,7 @@ fn run_paths<T: Element>(
     buffers: &Buffers<T>,
     isa: Isa,
     runs: &mut Runs,
-    mut each: impl FnMut(&'static str, Result, &[T]),
+    mut each: impl FnMut(&'static str, Outcome, &[T]),
 ) {
     let Case { input, weight, config, layouts: [(xs, _), (ws, _), (ys, _)], .. } = *case;
     let geometry = Geometry::new("sweep", input, weight, &config).expect("checked before");
@@ -334,13 +334,13 @@ fn run_paths<T: Element>(
             let mut got = buffers.copy(&buffers.y);
             let mut view = TensorMut::new(&mut got, output, ys).expect("inside");
             taps::forward(&geometry, &x, &w, bias, &mut view, sums);
-            each(path, Result::Output, &got);
+            each(path, Outcome::Output, &got);
         }
         if !input.contains(&0) {
             let mut got = buffers.copy(&buffers.dx);
             let mut view = TensorMut::new(&mut got, input, xs).expect("inside");
             taps::backward_input(&geometry, &dy, &w, &mut view, sums);
-            each(path, Result::InputGradient, &got);
+            each(path, Outcome::InputGradient, &got);
         }
         *runs.entry(path).or_default() += usize::from(ran.into_inner());
     }
@@ -350,7 +350,7 @@ fn run_paths<T: Element>(
             let mut view = TensorMut::new(&mut got, weight, ws).expect("inside");
             let ran = run(isa, &geometry, &x, &dy, &mut view);
             if ran {
-                each(path, Result::WeightGradient, &got);
+                each(path, Outcome::WeightGradient, &got);
             }
             *runs.entry(path).or_default() += usize::from(ran);
         }
@@ -359,16 +359,16 @@ fn run_paths<T: Element>(
     let (mut dw, mut db) = (buffers.copy(&buffers.dw), buffers.copy(&vec![T::ONE; output[1]]));
     let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
     T::backward_weight(isa, Winograd::Off, &geometry, &x, &dy, &mut view, Some(&mut db));
-    each("weight, chosen", Result::BiasGradient, &db);
+    each("weight, chosen", Outcome::BiasGradient, &db);
     if !weight.contains(&0) {
-        each("weight, chosen", Result::WeightGradient, &dw);
+        each("weight, chosen", Outcome::WeightGradient, &dw);
     }
     if !weight.contains(&0) && backward_weight::direct::can_run(&x, &dy) {
         db.fill(T::ONE);
         let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
         backward_weight::direct::run(isa, &geometry, &x, &dy, &mut view, Some(&mut db));
-        each("weight, direct", Result::BiasGradient, &db);
-        each("weight, direct", Result::WeightGradient, &dw);
+        each("weight, direct", Outcome::BiasGradient, &db);
+        each("weight, direct", Outcome::WeightGradient, &dw);
     }
 }
 
@@ -397,10 +397,10 @@ fn check<T: Element>(index: usize, isas: &[Isa], runs: &mut Runs) {
     for &isa in isas {
         run_paths(&case, &buffers, isa, runs, |path, what, got| {
             let (want, bound) = match what {
-                Result::Output => (&want_y, of_y * terms(weight[1])),
-                Result::InputGradient => (&want_dx, of_dx * terms(weight[0] / config.groups)),
-                Result::WeightGradient => (&want_dw, of_dw * places),
-                Result::BiasGradient => (&want_db, 0.0),
+                Outcome::Output => (&want_y, of_y * terms(weight[1])),
+                Outcome::InputGradient => (&want_dx, of_dx * terms(weight[0] / config.groups)),
+                Outcome::WeightGradient => (&want_dw, of_dw * places),
+                Outcome::BiasGradient => (&want_db, 0.0),
             };
             // A bound of 0 is equality.
             let bound = if path.ends_with("winograd") { bound } else { 0.0 };
@@ -427,9 +427,14 @@ fn sweep(shapes: usize) {
             check::<f64>(index, &isas[..1], &mut runs);
         }
     }
+    assert_all_ran(&runs, shapes * isas.len());
+}
+
+/// Fails unless each path ran in some of so many calls of [`run_paths`].
+fn assert_all_ran(runs: &Runs, calls: usize) {
     println!("{runs:?}");
-    for (path, runs) in runs {
-        assert!(runs >= shapes * isas.len() / 24, "{path} ran only {runs} times");
+    for (path, &runs) in runs {
+        assert!(runs >= calls / 24, "{path} ran only {runs} times");
     }
 }
 
@@ -446,7 +451,7 @@ fn no_path_depends_on_the_number_of_threads() {
         let (case, mut random) = Case::new(index);
         let buffers = Buffers::new(&case, |len| random.noise(len));
         for &isa in &isas {
-            let mut one: Vec<(&str, Result, Vec<f32>)> = vec![];
+            let mut one: Vec<(&str, Outcome, Vec<f32>)> = vec![];
             for pool in &pools {
                 let mut all = vec![];
                 pool.install(|| {
@@ -469,11 +474,7 @@ fn no_path_depends_on_the_number_of_threads() {
             }
         }
     }
-    println!("{runs:?}");
-    for (path, runs) in runs {
-        let most = SHAPES * isas.len() * pools.len();
-        assert!(runs >= most / 24, "{path} ran only {runs} times");
-    }
+    assert_all_ran(&runs, SHAPES * isas.len() * pools.len());
 }
 
 #[test]
