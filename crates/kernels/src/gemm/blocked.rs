@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::microkernel::{Microkernel, PackedA, Pair, Tile};
+use super::microkernel::{Microkernel, PackedBoth, Pair, Tile};
 use super::store::{Finish, Panel, Place};
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
@@ -38,8 +38,10 @@ const MC: usize = 2048;
 /// Elements of A that are packed at once, at the most, if `KC` steps of `MC` rows are not more:
 /// 8 MiB, a part of the last cache.
 const PART: usize = 1 << 21;
-/// Jobs to aim for, so that no thread waits long for the last one.
-const JOBS: usize = 16;
+/// Jobs of a thread to aim for, so that none waits long for the last one; a thread that is alone has one. On two
+/// cores with a peak of 213 GFLOP/s each, squares of 256 and 512 run at 332 and 328, and at 308 and 324 with
+/// eight; on one of them at 183 and 183 in one job, and at 155 and 160 in sixteen.
+const JOBS: usize = 4;
 /// Multiply-adds of a job, at the least: some microseconds.
 const JOB: usize = 1 << 18;
 /// Elements of a part of B up to which rows are halved before columns are cut, and columns between vectors, not
@@ -48,7 +50,7 @@ const JOB: usize = 1 << 18;
 /// 219 GFLOP/s, and at 142, 180 and 198 without; those of 1024 are slower on one thread (101 instead of 110).
 const SMALL_B: usize = 1 << 18;
 /// Panels of such a B, at the most: with more, their columns alone make jobs enough.
-const FEW_PANELS: usize = 2 * JOBS;
+const FEW_PANELS: usize = 32;
 /// Rows of a job, at the least, where there are as many: a block of B is packed for each.
 const JOB_ROWS: usize = 64;
 /// Panels of A up to which B is read where it lies: what packing brings is used too seldom.
@@ -153,7 +155,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                     let to = unsafe { to.get().add(k * a_panels * mr + first * steps) };
                     T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
                 });
-                let cut = Cut::new([rows, n, depth], [mr, nr]);
+                let cut = Cut::new([rows, n, depth], [mr, nr], rayon::current_num_threads());
                 parallel::for_each(cut.jobs(), parallel::operations([rows, n, depth]), |job| {
                     let [rows, columns] = cut.job(job);
                     let block = columns.len().next_multiple_of(nr).min(block_panels * nr);
@@ -182,7 +184,8 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
     }
 }
 
-/// How a block of the output is cut into jobs, which come row by row.
+/// How a block of the output is cut into jobs, which come row by row. It may depend on the number of threads:
+/// no sum is cut.
 struct Cut {
     /// Of the block.
     rows: usize,
@@ -194,9 +197,10 @@ struct Cut {
 }
 
 impl Cut {
-    fn new([m, n, depth]: [usize; 3], [mr, nr]: [usize; 2]) -> Self {
+    fn new([m, n, depth]: [usize; 3], [mr, nr]: [usize; 2], threads: usize) -> Self {
         let panels = n.div_ceil(nr);
-        let jobs = (parallel::operations([m, n, depth]) / JOB).clamp(1, JOBS);
+        let most_jobs = if threads == 1 { 1 } else { JOBS.saturating_mul(threads) };
+        let jobs = (parallel::operations([m, n, depth]) / JOB).clamp(1, most_jobs);
         let most_rows = (m / JOB_ROWS).max(1);
         let small = panels <= FEW_PANELS && parallel::operations([n, depth]) <= SMALL_B;
         let (row_jobs, column_jobs) = if small {
@@ -207,7 +211,7 @@ impl Cut {
             (rows, (jobs / rows).min(most))
         } else {
             let of_panel = parallel::operations([m, depth, nr]).max(1);
-            let some = (panels / JOBS).min(BLOCK_PANELS).max(JOB.div_ceil(of_panel));
+            let some = (panels / most_jobs).min(BLOCK_PANELS).max(JOB.div_ceil(of_panel));
             (1, panels.div_ceil(some).next_multiple_of(parallel::EVEN).min(panels))
         };
         let column_jobs = column_jobs.max(1);
@@ -401,7 +405,7 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
                 let offsets = &panel.offsets[..panel.columns];
                 let tile = Tile {
                     a: a[i * depth..][..depth * V::MR].as_ptr(),
-                    a_layout: PackedA,
+                    a_layout: PackedBoth,
                     b: panel.b,
                     pairs: &[Pair { a: 0, b: 0 }],
                     depth,

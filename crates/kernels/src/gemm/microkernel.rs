@@ -15,6 +15,9 @@ use crate::element::Element;
 
 /// Where the numbers of A lie.
 pub(crate) trait LayoutA: Copy {
+    /// Steps of the sum by which rows of B are fetched ahead, or 0.
+    const B_AHEAD: usize = 0;
+
     /// Fetches, with each step at `a`, what is needed later.
     #[inline(always)]
     fn fetch<T>(&mut self, _a: *const T) {}
@@ -44,6 +47,32 @@ impl LayoutA for PackedA {
     #[inline(always)]
     fn row(&self, row: usize) -> usize {
         row
+    }
+}
+
+/// In packed panels, as those of B, which come from the second cache. Processors fetch that by themselves,
+/// too, but not all soon enough: on one core with a peak of 213 GFLOP/s, squares of 512 run at 183, and at 173
+/// without. Rows of B that do not lie one behind the other, as those of a convolution, are not to be fetched so: a
+/// row of the next tap is elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedBoth;
+
+impl LayoutA for PackedBoth {
+    const B_AHEAD: usize = 8;
+
+    #[inline(always)]
+    fn fetch<T>(&mut self, a: *const T) {
+        PackedA.fetch(a);
+    }
+
+    #[inline(always)]
+    fn step<V: Microkernel>(&self) -> usize {
+        PackedA.step::<V>()
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> usize {
+        PackedA.row(row)
     }
 }
 
@@ -231,6 +260,11 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
         let (mut a, mut b) = (tile.a.wrapping_add(pair.a), tile.b.wrapping_add(pair.b));
         for _ in 0..depth {
             layout.fetch(a);
+            if A::B_AHEAD > 0 {
+                for line in (0..N * V::LANES).step_by(CACHE_LINE / size_of::<V::Elem>()) {
+                    prefetch(b.wrapping_add(A::B_AHEAD * b_stride + line));
+                }
+            }
             let mut row = [V::splat(V::Elem::ZERO); N];
             for (j, vector) in row.iter_mut().enumerate() {
                 // SAFETY: rows of B hold `N` vectors, by the caller's duty.

@@ -59,6 +59,10 @@ impl ChannelLayout {
     }
 }
 
+/// Values of `x` whose two gradients are taken together, if channels lie one behind the other: 1 MiB, and as much of
+/// `dy`. It is shared between threads, so that each has its part in its second cache.
+const TOGETHER: usize = 1 << 18;
+
 /// What is normalised: `x`, or what a ReLU makes of it.
 #[inline(always)]
 fn input<V: Vector, const RELU: bool>(x: V) -> V {
@@ -211,6 +215,44 @@ pub fn backward_train<T: Element>(
     let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_train", &whole, &of_channels)?;
+    let BatchNorm { layout, mean, var, gamma, eps, relu } = *norm;
+    // Where the channels lie one behind the other, the second pass over some of them finds them in the cache.
+    let together = if layout.outer == 1 { TOGETHER / layout.inner.max(1) } else { layout.channels };
+    let together = together.max(1);
+    for first in (0..layout.channels).step_by(together) {
+        let some = first..layout.channels.min(first + together);
+        let place = layout.outer * layout.inner;
+        let values = some.start * place..some.end * place;
+        let norm = BatchNorm {
+            layout: ChannelLayout { channels: some.len(), ..layout },
+            mean: &mean[some.clone()],
+            var: &var[some.clone()],
+            gamma: &gamma[some.clone()],
+            eps,
+            relu,
+        };
+        let (dgamma, dbeta) = (&mut dgamma[some.clone()], &mut dbeta[some]);
+        backward_channels(
+            &x[values.clone()],
+            &dy[values.clone()],
+            &norm,
+            &mut dx[values],
+            dgamma,
+            dbeta,
+        );
+    }
+    Ok(())
+}
+
+/// [`backward_train`], of arguments that have been checked.
+fn backward_channels<T: Element>(
+    x: &[T],
+    dy: &[T],
+    norm: &BatchNorm<'_, T>,
+    dx: &mut [T],
+    dgamma: &mut [T],
+    dbeta: &mut [T],
+) {
     parameter_gradients(x, dy, norm, dgamma, dbeta);
     let count = norm.layout.count() as f64;
     let (dgamma, dbeta) = (&*dgamma, &*dbeta);
@@ -226,7 +268,6 @@ pub fn backward_train<T: Element>(
     } else {
         each_channel(norm.layout, Backward::<false>, numbers, [x, dy], dx);
     }
-    Ok(())
 }
 
 /// The gradients of [`normalize`] with statistics that do not depend on `x`, as in evaluation:

@@ -1,4 +1,4 @@
-//! How work is shared out: in pieces cut by shape alone, on the rayon pool of the caller.
+//! How work is shared out: in pieces that cut sums by shape alone, on the rayon pool of the caller.
 
 mod team;
 
