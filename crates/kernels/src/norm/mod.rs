@@ -59,8 +59,9 @@ impl ChannelLayout {
     }
 }
 
-/// Values of `x` whose two gradients are taken together, if channels lie one behind the other: 1 MiB, and as much of
-/// `dy`. It is shared between threads, so that each has its part in its second cache.
+/// Values of `x` whose gradients are taken together, if channels lie one behind the other: 1 MiB of `f32`, and as
+/// much of `dy`, which threads share. With second caches of 2 MiB a step of simple-cnn-bn with 512 images is 2 % shorter
+/// for it, on one thread and on two.
 const TOGETHER: usize = 1 << 18;
 
 /// What is normalised: `x`, or what a ReLU makes of it.
