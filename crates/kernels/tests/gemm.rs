@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::each_isa;
+use common::{assert_thread_independent, each_isa};
 use proptest::prelude::*;
 use topedge_kernels::{MatMut, MatRef, gemm::gemm, reference};
 
@@ -94,14 +94,30 @@ fn every_block_edge() {
 
 #[test]
 fn halved_rows_and_panels_of_unequal_widths() {
-    // Columns of a job of the second, of vectors of 16: 80 or 64, in panels of 3 and 2, or of 2.
-    for size in [[128, 128, 128], [200, 576, 100], [150, 201, 100]] {
-        for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
-            for gap in [[0; 3], [0, 1, 0]] {
-                check(&Case { size, transposed: [a, b, false], gap, alpha: 1.0, beta: 1.0 });
+    // On four threads columns of a job of the second, of vectors of 16: 80 or 64, in panels of 3 and 2, or of 2.
+    for threads in [1, 4] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for size in [[128, 128, 128], [200, 576, 100], [150, 201, 100]] {
+            for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
+                for gap in [[0; 3], [0, 1, 0]] {
+                    let transposed = [a, b, false];
+                    let case = Case { size, transposed, gap, alpha: 1.0, beta: 1.0 };
+                    pool.install(|| check(&case));
+                }
             }
         }
     }
+}
+
+#[test]
+fn strides_of_one_row_may_be_anything() {
+    each_isa(|_| {
+        let (a, b, mut c) = ([2.0f32; 3], [1.5f32; 16], [0.0f32; 48]);
+        let a = MatRef::new(&a, [3, 1], [1, usize::MAX]).unwrap();
+        let b = MatRef::new(&b, [1, 16], [usize::MAX, 1]).unwrap();
+        gemm(1.0, a, b, 0.0, MatMut::row_major(&mut c, 3, 16).unwrap()).unwrap();
+        assert_eq!(c, [3.0; 48]);
+    });
 }
 
 proptest! {
@@ -179,33 +195,24 @@ fn shapes_that_do_not_fit_are_refused() {
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    // Of the second the rows are cut, too.
-    for size in [[150, 700, 1100], [150, 200, 300]] {
-        threads_do_not_change_the_bits_of(size);
-    }
-}
-
-fn threads_do_not_change_the_bits_of([m, n, k]: [usize; 3]) {
-    let noise = |len, seed| -> Vec<f32> {
-        integers(len, seed).iter().map(|x| (x * 0.37 + 0.011).sin()).collect()
-    };
-    let (a, b) = (noise(m * k, 1), noise(k * n, 2));
-    each_isa(|isa| {
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut c = vec![0.0f32; m * n];
-            pool.install(|| {
-                isa.with(|| {
-                    let a = MatRef::row_major(&a, m, k).unwrap();
-                    let b = MatRef::row_major(&b, k, n).unwrap();
-                    gemm(1.0, a, b, 0.0, MatMut::row_major(&mut c, m, n).unwrap()).unwrap();
-                })
-            });
-            c
+    // Of the second the rows are cut, too. Of the third the last column is alone in a panel on some numbers of
+    // threads, and not on others.
+    for (size, gap, beta) in
+        [([150, 700, 1100], 0, 0.0), ([150, 200, 300], 0, 0.0), ([128, 49, 512], 1, 0.3)]
+    {
+        let [m, n, k] = size;
+        let noise = |len, seed| -> Vec<f32> {
+            integers(len, seed).iter().map(|x| (x * 0.37 + 0.011).sin()).collect()
         };
-        let one = run(1);
-        for threads in [2, 3, 4, 8] {
-            assert!(run(threads) == one, "{} threads", threads);
-        }
-    });
+        let (a, b) = (noise(m * k, 1), noise(k * n, 2));
+        let (strides, len) = layout([m, n], false, gap);
+        let old = noise(len, 3);
+        assert_thread_independent(|| {
+            let mut c = old.clone();
+            let a = MatRef::row_major(&a, m, k).unwrap();
+            let b = MatRef::row_major(&b, k, n).unwrap();
+            gemm(1.0, a, b, beta, MatMut::new(&mut c, [m, n], strides).unwrap()).unwrap();
+            c
+        });
+    }
 }

@@ -8,7 +8,7 @@ use topedge_kernels::norm::{self, BatchNorm, ChannelLayout};
 use topedge_kernels::reference::norm as naive;
 
 /// `[outer, channels, inner]`
-const SHAPES: [[usize; 3]; 22] = [
+const SHAPES: [[usize; 3]; 23] = [
     [1, 1, 1],
     [1, 1, 4],
     [4, 1, 1],
@@ -19,6 +19,7 @@ const SHAPES: [[usize; 3]; 22] = [
     [1, 8, 12_544],
     [1, 3, 40_000],
     [1, 5, 100_000],
+    [1, 140_000, 1],
     [5, 2, 70_001],
     [100, 8, 1],
     [1000, 16, 1],

@@ -39,8 +39,8 @@ const MC: usize = 2048;
 /// 8 MiB, a part of the last cache.
 const PART: usize = 1 << 21;
 /// Jobs of a thread to aim for, so that none waits long for the last one; a thread that is alone has one. On two
-/// cores with a peak of 213 GFLOP/s each, squares of 256 and 512 run at 332 and 328, and at 308 and 324 with
-/// eight; on one of them at 183 and 183 in one job, and at 155 and 160 in sixteen.
+/// cores with a peak of 213 GFLOP/s each, squares of 256 and 512 run at 331 and 326 with eight jobs, and at 308 and
+/// 324 with sixteen; on one of them at 180 and 173 with one, and at 155 and 160 with sixteen.
 const JOBS: usize = 4;
 /// Multiply-adds of a job, at the least: some microseconds.
 const JOB: usize = 1 << 18;
@@ -49,7 +49,7 @@ const JOB: usize = 1 << 18;
 /// are more even. On two cores with a peak of 117 GFLOP/s each, squares of 128, 256 and 512 run at 171, 209 and
 /// 219 GFLOP/s, and at 142, 180 and 198 without; those of 1024 are slower on one thread (101 instead of 110).
 const SMALL_B: usize = 1 << 18;
-/// Panels of such a B, at the most: with more, their columns alone make jobs enough.
+/// Panels of such a B, at the most: with more, their columns alone make jobs enough for eight threads.
 const FEW_PANELS: usize = 32;
 /// Rows of a job, at the least, where there are as many: a block of B is packed for each.
 const JOB_ROWS: usize = 64;
@@ -155,7 +155,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                     let to = unsafe { to.get().add(k * a_panels * mr + first * steps) };
                     T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
                 });
-                let cut = Cut::new([rows, n, depth], [mr, nr], rayon::current_num_threads());
+                let cut = Cut::new([rows, n, depth], [mr, nr]);
                 parallel::for_each(cut.jobs(), parallel::operations([rows, n, depth]), |job| {
                     let [rows, columns] = cut.job(job);
                     let block = columns.len().next_multiple_of(nr).min(block_panels * nr);
@@ -197,13 +197,17 @@ struct Cut {
 }
 
 impl Cut {
-    fn new([m, n, depth]: [usize; 3], [mr, nr]: [usize; 2], threads: usize) -> Self {
+    fn new([m, n, depth]: [usize; 3], [mr, nr]: [usize; 2]) -> Self {
         let panels = n.div_ceil(nr);
+        let operations = parallel::operations([m, n, depth]);
+        let threads = parallel::threads(operations);
         let most_jobs = if threads == 1 { 1 } else { JOBS.saturating_mul(threads) };
-        let jobs = (parallel::operations([m, n, depth]) / JOB).clamp(1, most_jobs);
+        let jobs = (operations / JOB).clamp(1, most_jobs);
         let most_rows = (m / JOB_ROWS).max(1);
         let small = panels <= FEW_PANELS && parallel::operations([n, depth]) <= SMALL_B;
-        let (row_jobs, column_jobs) = if small {
+        let (row_jobs, column_jobs) = if threads == 1 {
+            (1, 1)
+        } else if small {
             let rows = jobs.min(most_rows).min(2);
             // Of about two panels: with fewer, panels of A come and go more often.
             let most =

@@ -1,7 +1,7 @@
 //! How a tile leaves its registers for the output.
 
 use super::microkernel::Store;
-use crate::arch::Vector;
+use crate::arch::{MAX_LANES, Vector};
 use crate::element::Element;
 
 /// What happens to a sum on its way out: `c = sum + bias[row] + beta * c`.
@@ -83,6 +83,25 @@ pub(crate) unsafe fn store_row<V: Vector, const N: usize>(
     }
 }
 
+/// Loads what lies at `offsets` from `p`, at most `N` vectors of it.
+///
+/// # Safety
+///
+/// `p` must be valid for reading at each offset.
+#[inline(always)]
+unsafe fn gather_row<V: Vector, const N: usize>(p: *const V::Elem, offsets: &[usize]) -> [V; N] {
+    let mut row = [V::splat(V::Elem::ZERO); N];
+    for (vector, offsets) in row.iter_mut().zip(offsets.chunks(V::LANES)) {
+        let mut lanes = [V::Elem::ZERO; MAX_LANES];
+        for (lane, &offset) in lanes.iter_mut().zip(offsets) {
+            // SAFETY: the caller's duty.
+            *lane = unsafe { *p.add(offset) };
+        }
+        *vector = V::from_slice(&lanes);
+    }
+    row
+}
+
 impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
     #[inline(always)]
     fn row(&self, row: usize) -> Option<*const V::Elem> {
@@ -104,37 +123,29 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
         }
         // SAFETY: the rows of the panel are its own.
         let c = unsafe { self.c.add(row * self.row_stride) };
-        match self.place {
-            Place::Contiguous(offset) => {
+        if self.beta != zero {
+            // The same arithmetic wherever the columns lie: how many share a panel is no matter of shape alone.
+            let old: [V; N] = match self.place {
                 // SAFETY: these columns are the panel's own, one behind the other.
-                unsafe {
-                    let c = c.add(offset);
-                    if self.beta != zero {
-                        let old = load_row::<V, N>(c, self.columns);
-                        let beta = V::splat(self.beta);
-                        for (sums, old) in sums.iter_mut().zip(old) {
-                            *sums = if self.beta == one {
-                                sums.add(old)
-                            } else {
-                                beta.mul_add(old, *sums)
-                            };
-                        }
-                    }
-                    store_row(&sums, c, self.columns);
-                }
+                Place::Contiguous(offset) => unsafe { load_row(c.add(offset), self.columns) },
+                // SAFETY: these columns are the panel's own.
+                Place::Scattered(offsets) => unsafe { gather_row(c, offsets) },
+            };
+            let beta = V::splat(self.beta);
+            for (sums, old) in sums.iter_mut().zip(old) {
+                *sums = if self.beta == one { sums.add(old) } else { beta.mul_add(old, *sums) };
             }
+        }
+        match self.place {
+            // SAFETY: as above.
+            Place::Contiguous(offset) => unsafe { store_row(&sums, c.add(offset), self.columns) },
             Place::Scattered(offsets) => {
-                for (j, sums) in sums.iter().enumerate() {
-                    let mut lanes = [zero; crate::arch::MAX_LANES];
+                for (sums, offsets) in sums.iter().zip(offsets.chunks(V::LANES)) {
+                    let mut lanes = [zero; MAX_LANES];
                     sums.write_to(&mut lanes);
-                    let first = j * V::LANES;
-                    let columns = self.columns.min(first + V::LANES);
-                    for (&offset, &sum) in offsets[first..columns].iter().zip(&lanes) {
+                    for (&offset, &sum) in offsets.iter().zip(&lanes) {
                         // SAFETY: the column is the panel's own.
-                        unsafe {
-                            let c = c.add(offset);
-                            *c = if self.beta == zero { sum } else { sum + self.beta * *c };
-                        }
+                        unsafe { *c.add(offset) = sum };
                     }
                 }
             }

@@ -29,6 +29,11 @@ pub(crate) fn operations<const N: usize>(sizes: [usize; N]) -> usize {
     sizes.into_iter().fold(1, usize::saturating_mul)
 }
 
+/// How many threads share work of about so many `operations`. It may decide how work is cut where that cuts no sum.
+pub(crate) fn threads(operations: usize) -> usize {
+    if operations < SMALL { 1 } else { rayon::current_num_threads() }
+}
+
 /// Part number `part` of `parts`, if `len` things are cut into parts as equal as can be.
 pub(crate) fn share(len: usize, parts: usize, part: usize) -> Range<usize> {
     let (size, longer) = (len / parts, len % parts);
@@ -53,7 +58,7 @@ pub(crate) fn even(len: usize, most: usize) -> usize {
 /// A loop inside a job of another one, or outside of the pool, is rayon's; any other one is the
 /// team's, whose threads find each other sooner.
 pub(crate) fn for_each(jobs: usize, operations: usize, job: impl Fn(usize) + Sync + Send) {
-    if jobs < 2 || operations < SMALL || rayon::current_num_threads() == 1 {
+    if jobs < 2 || threads(operations) == 1 {
         (0..jobs).for_each(job);
     } else if team::can_run() {
         team::run(jobs, &job);
@@ -79,7 +84,7 @@ pub fn join<T: Send>(
     a: impl FnOnce() -> T + Send,
     b: impl FnOnce() -> T + Send,
 ) -> [T; 2] {
-    if operations < SMALL || rayon::current_num_threads() == 1 {
+    if threads(operations) == 1 {
         [a(), b()]
     } else if team::can_run() {
         let (a, b) = (Mutex::new(Some(a)), Mutex::new(Some(b)));
