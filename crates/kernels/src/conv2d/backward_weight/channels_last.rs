@@ -28,11 +28,14 @@ const BAND: usize = 1 << 16;
 const JOBS: usize = 16;
 /// Places of a piece of the sum, at the least: adding up the pieces should not show.
 const PIECE: usize = 1 << 10;
-/// Sums of a job, at the most, where it has more than one panel of the gradient: 512 KiB, a part of the second
-/// cache, since they come and go with every block of places. Each job copies the image for itself: with a fourth of
-/// it, 64 by 128 channels, 3x3, on every second place of 32x32 run at 241 GFLOP/s, and at 271 so (two cores
-/// with a peak of 213 each).
-const SUMS: usize = 1 << 17;
+/// Sums of a job, at the most, where it has more than one panel of the gradient: 128 KiB, since they
+/// come and go with every block of places.
+const SUMS: usize = 1 << 15;
+/// The same where the image is copied, which each job does for itself: 64 by 128 channels, 3x3, on every second
+/// place of 32x32 run at 271 GFLOP/s, and at 241 with a fourth of it (two cores with a peak of 213 each). Where it is not
+/// copied, as much only makes more pieces to add up: 256 by 512 channels, 1x1, on four threads 214, and 271 with a
+/// fourth.
+const SUMS_OF_COPIES: usize = 1 << 17;
 /// Rows of tiles of a job, at the least: each job reads the gradient, or packs it, for itself.
 const JOB_ROWS: usize = 64;
 /// Elements between places up to which the output's gradient is read where it lies: all sets of the first cache
@@ -95,7 +98,8 @@ impl Cut {
         let places = batch * out_size[0] * out_size[1];
         let tile_rows = geometry.taps() * geometry.group_inputs();
         let panel_sums = tile_rows * geometry.group_outputs() / count;
-        let together = (SUMS / panel_sums.max(1)).clamp(1, count);
+        let most_sums = if copies { SUMS_OF_COPIES } else { SUMS };
+        let together = (most_sums / panel_sums.max(1)).clamp(1, count);
         let most = (places / PIECE).min(bands).max(1);
         let pieces = JOBS.div_ceil(count.div_ceil(together)).min(most);
         let job_panels = together.min((count * pieces / JOBS).max(1));
