@@ -180,22 +180,37 @@ fn decode_all(
     let size = change.of(decode(first)?).dimensions();
     let done = AtomicUsize::new(0);
     let total = files.len();
-    files
+    let decode = |path: &Path| {
+        let image = change.of(decode(path)?);
+        let (width, height) = image.dimensions();
+        if (width, height) != size {
+            return Err(DataError::unexpected(
+                path.display(),
+                "size",
+                format!("{}x{} as {} has", size.0, size.1, first.display()),
+                format!("{width}x{height}"),
+            ));
+        }
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        progress(Progress { done, total });
+        Ok(image)
+    };
+    // Of several that are wrong the first is reported, whichever thread is the faster one; what lies behind one
+    // need not be read.
+    let wrong = AtomicUsize::new(usize::MAX);
+    let images: Vec<Option<Result<Decoded>>> = files
         .par_iter()
-        .map(|path| {
-            let image = change.of(decode(path)?);
-            let (width, height) = image.dimensions();
-            if (width, height) != size {
-                return Err(DataError::unexpected(
-                    path.display(),
-                    "size",
-                    format!("{}x{} as {} has", size.0, size.1, first.display()),
-                    format!("{width}x{height}"),
-                ));
+        .enumerate()
+        .map(|(index, path)| {
+            if index > wrong.load(Ordering::Relaxed) {
+                return None;
             }
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            progress(Progress { done, total });
-            Ok(image)
+            let image = decode(path);
+            if image.is_err() {
+                wrong.fetch_min(index, Ordering::Relaxed);
+            }
+            Some(image)
         })
-        .collect()
+        .collect();
+    images.into_iter().flatten().collect()
 }
