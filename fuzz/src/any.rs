@@ -1,7 +1,7 @@
 //! Arguments that may be anything at all.
 
 use arbitrary::Arbitrary;
-use topedge_kernels::{Isa, MatMut, MatRef, Result, TensorMut, TensorRef};
+use topedge_kernels::{BatchMut, BatchRef, Isa, MatMut, MatRef, Result, TensorMut, TensorRef};
 
 use crate::integers;
 
@@ -72,6 +72,24 @@ impl View {
             return TensorMut::contiguous(data, shape);
         }
         TensorMut::new(data, shape, self.strides())
+    }
+
+    pub fn batch<'a>(
+        &self,
+        data: &'a [f32],
+        shape: [usize; 4],
+        parts: usize,
+    ) -> Result<BatchRef<'a, f32>> {
+        BatchRef::in_parts(data, shape, self.strides(), parts)
+    }
+
+    pub fn batch_mut<'a>(
+        &self,
+        data: &'a mut [f32],
+        shape: [usize; 4],
+        parts: usize,
+    ) -> Result<BatchMut<'a, f32>> {
+        BatchMut::in_parts(data, shape, self.strides(), parts)
     }
 
     pub fn matrix<'a>(&self, data: &'a [f32], shape: [usize; 2]) -> Result<MatRef<'a, f32>> {

@@ -34,7 +34,7 @@ pub use arch::Isa;
 pub use element::Element;
 pub use error::{Result, ShapeError};
 pub use settings::Winograd;
-pub use view::{MatMut, MatRef, TensorMut, TensorRef};
+pub use view::{BatchMut, BatchRef, MatMut, MatRef, TensorMut, TensorRef};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

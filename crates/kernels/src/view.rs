@@ -145,6 +145,135 @@ view! {
     TensorMut, "tensor", 4, *mut T, &'a mut [T], as_mut_ptr, true
 }
 
+macro_rules! batch {
+    ($(#[$doc:meta])* $name:ident, $tensor:ident, $op:literal, $pointer:ty, $slice:ty) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<'a, T> {
+            first: $tensor<'a, T>,
+            parts: usize,
+            apart: usize,
+        }
+
+        impl<'a, T: Copy> $name<'a, T> {
+            /// A view of `data`, cut into `parts` of equal length. Each holds as many images of the batch
+            /// `shape[0]`, of which index `i` lies at the sum of `i[axis] * strides[axis]` elements.
+            ///
+            /// # Errors
+            ///
+            /// If there are no parts or more than images (of those without elements more than one), if images or
+            /// `data` do not fall into so many equal ones, or for what
+            #[doc = concat!("[`", stringify!($tensor), "::new`]")]
+            /// refuses of one of them.
+            pub fn in_parts(
+                data: $slice,
+                shape: [usize; 4],
+                strides: [usize; 4],
+                parts: usize,
+            ) -> Result<Self> {
+                let most = if shape.contains(&0) { 1 } else { shape[0] };
+                if !(1..=most).contains(&parts) {
+                    let expected = format!("1 to {most}");
+                    return Err(ShapeError::new($op, "number of parts", expected, parts));
+                }
+                for (what, size) in [("images", shape[0]), ("elements", data.len())] {
+                    if size % parts != 0 {
+                        let expected = format!("a multiple of the number of parts, {parts}");
+                        let what = format!("number of {what}");
+                        return Err(ShapeError::new($op, what, expected, size));
+                    }
+                }
+                let (apart, [n, c, h, w]) = (data.len() / parts, shape);
+                let first = $tensor::new(data, [n / parts, c, h, w], strides)?;
+                // The first part ends where the second begins.
+                check($op, apart, first.shape, first.strides, false)?;
+                Ok(Self { first, parts, apart })
+            }
+
+            /// The size of each axis, that of the batch over all parts.
+            pub fn shape(&self) -> [usize; 4] {
+                let [n, c, h, w] = self.first.shape;
+                [n * self.parts, c, h, w]
+            }
+
+            /// The elements between neighbours along each axis, in a part.
+            pub fn strides(&self) -> [usize; 4] {
+                self.first.strides
+            }
+
+            /// How many there are: at least one.
+            pub fn parts(&self) -> usize {
+                self.parts
+            }
+
+            /// Elements from one part to the next.
+            pub(crate) fn apart(&self) -> usize {
+                self.apart
+            }
+
+            /// Where index 0 of the first part lies.
+            pub(crate) fn as_ptr(&self) -> $pointer {
+                self.first.pointer
+            }
+        }
+
+        impl<'a, T: Copy> From<$tensor<'a, T>> for $name<'a, T> {
+            fn from(first: $tensor<'a, T>) -> Self {
+                Self { first, parts: 1, apart: 0 }
+            }
+        }
+    };
+}
+
+batch! {
+    /// Images to read whose batch lies in equal parts, one behind the other, each as a [`TensorRef`]. Threads that
+    /// take a part each then share nothing of it, whatever the memory format: of a batch in one part, batch-last,
+    /// the images of all threads are neighbours.
+    BatchRef, TensorRef, "batch", *const T, &'a [T]
+}
+batch! {
+    /// Images to write whose batch lies in equal parts; see [`BatchRef`].
+    BatchMut, TensorMut, "batch", *mut T, &'a mut [T]
+}
+
+impl<T> Clone for BatchRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for BatchRef<'_, T> {}
+
+impl<'a, T: Copy> BatchRef<'a, T> {
+    /// One of the parts.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub fn part(&self, index: usize) -> TensorRef<'a, T> {
+        assert!(index < self.parts, "part {index} of {}", self.parts);
+        TensorRef { pointer: self.first.pointer.wrapping_add(index * self.apart), ..self.first }
+    }
+}
+
+impl<T: Copy> BatchMut<'_, T> {
+    /// One of the parts.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub fn part(&mut self, index: usize) -> TensorMut<'_, T> {
+        assert!(index < self.parts, "part {index} of {}", self.parts);
+        let pointer = self.first.pointer.wrapping_add(index * self.apart);
+        TensorMut {
+            pointer,
+            shape: self.first.shape,
+            strides: self.first.strides,
+            slice: PhantomData,
+        }
+    }
+}
+
 impl<T> Clone for MatRef<'_, T> {
     fn clone(&self) -> Self {
         *self

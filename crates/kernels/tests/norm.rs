@@ -8,7 +8,7 @@ use topedge_kernels::norm::{self, BatchNorm, ChannelLayout};
 use topedge_kernels::reference::norm as naive;
 
 /// `[outer, channels, inner]`
-const SHAPES: [[usize; 3]; 23] = [
+const SHAPES: [[usize; 3]; 27] = [
     [1, 1, 1],
     [1, 1, 4],
     [4, 1, 1],
@@ -21,6 +21,10 @@ const SHAPES: [[usize; 3]; 23] = [
     [1, 5, 100_000],
     [1, 140_000, 1],
     [5, 2, 70_001],
+    [2, 8, 6272],
+    [4, 64, 128],
+    [2, 7, 40_001],
+    [4, 70, 30],
     [100, 8, 1],
     [1000, 16, 1],
     [777, 17, 1],
@@ -192,7 +196,7 @@ fn nan_stays_in_its_channel() {
 
 #[test]
 fn threads_do_not_change_the_bits() {
-    for shape in [[1, 3, 200_000], [200_000, 3, 1], [100, 60, 100]] {
+    for shape in [[1, 3, 200_000], [200_000, 3, 1], [100, 60, 100], [4, 30, 5000]] {
         let len = 600_000;
         let (x, dy) = (to::<f32>(&noise(len, 1)), to::<f32>(&noise(len, 2)));
         let layout = layout(shape);

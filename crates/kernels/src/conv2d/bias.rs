@@ -5,7 +5,7 @@ use crate::element::Element;
 use crate::error::{Result, check_elements, check_len};
 use crate::gemm::Microkernel;
 use crate::parallel::{self, MOVED, SharedMut};
-use crate::view::TensorRef;
+use crate::view::BatchRef;
 
 /// Sets `db[k]` to the sum of `dy[n, k, h, w]` over images and places.
 ///
@@ -13,20 +13,21 @@ use crate::view::TensorRef;
 ///
 /// If `db` does not have one number for each channel of `dy`, or `dy` has more elements than any memory
 /// holds.
-pub fn backward_bias<T: Element>(dy: TensorRef<'_, T>, db: &mut [T]) -> Result<()> {
+pub fn backward_bias<'a, T: Element>(dy: impl Into<BatchRef<'a, T>>, db: &mut [T]) -> Result<()> {
+    let dy = dy.into();
     check("conv2d backward to bias", &dy, db)?;
     run(Isa::current(), &dy, db);
     Ok(())
 }
 
 /// What [`backward_bias`] says about the arguments.
-pub(super) fn check<T: Element>(op: &'static str, dy: &TensorRef<'_, T>, db: &[T]) -> Result<()> {
+pub(super) fn check<T: Element>(op: &'static str, dy: &BatchRef<'_, T>, db: &[T]) -> Result<()> {
     check_elements(op, "output's gradient", dy.shape())?;
     check_len(op, "the bias's gradient", dy.shape()[1], db.len())
 }
 
 /// Computes the gradient, of arguments for which [`check`] found nothing to say.
-pub(super) fn run<T: Element>(isa: Isa, dy: &TensorRef<'_, T>, db: &mut [T]) {
+pub(super) fn run<T: Element>(isa: Isa, dy: &BatchRef<'_, T>, db: &mut [T]) {
     if dy.shape().contains(&0) {
         db.fill(T::ZERO);
         return;
@@ -43,7 +44,7 @@ pub(super) fn run<T: Element>(isa: Isa, dy: &TensorRef<'_, T>, db: &mut [T]) {
 /// Sums one channel: along the axis that is contiguous in memory in vectors, and over the others in
 /// double precision, since there may be a great many.
 struct SumChannel<'a, T> {
-    dy: &'a TensorRef<'a, T>,
+    dy: &'a BatchRef<'a, T>,
     channel: usize,
 }
 
@@ -52,7 +53,8 @@ impl<T: Element> Kernel<T> for SumChannel<'_, T> {
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) -> T {
-        let ([n, _, h, w], strides) = (self.dy.shape(), self.dy.strides());
+        let parts = self.dy.parts();
+        let ([n, _, h, w], strides) = (self.dy.part(0).shape(), self.dy.strides());
         let mut axes = [(strides[0], n), (strides[2], h), (strides[3], w)];
         axes.sort_unstable();
         // Axes that lie one behind the other in memory are one long axis.
@@ -70,13 +72,15 @@ impl<T: Element> Kernel<T> for SumChannel<'_, T> {
             (stride, run) = outer[1];
             outer[1] = (0, 1);
         }
-        let first = self.dy.as_ptr().wrapping_add(self.channel * strides[1]);
         let mut total = 0.0;
-        for i in 0..outer[0].1 {
-            for j in 0..outer[1].1 {
-                let from = first.wrapping_add(i * outer[0].0 + j * outer[1].0);
-                // SAFETY: the axes are those of the view, so the run is inside it.
-                total += unsafe { sum_run::<V>(from, stride, run) };
+        for part in 0..parts {
+            let first = self.dy.part(part).as_ptr().wrapping_add(self.channel * strides[1]);
+            for i in 0..outer[0].1 {
+                for j in 0..outer[1].1 {
+                    let from = first.wrapping_add(i * outer[0].0 + j * outer[1].0);
+                    // SAFETY: the axes are those of the part, so the run is inside it.
+                    total += unsafe { sum_run::<V>(from, stride, run) };
+                }
             }
         }
         T::from_f64(total)

@@ -1,6 +1,6 @@
 //! The path for images that lie batch-last: nothing is packed but the weight.
 //!
-//! A tile is some channels of the target at one place of the grid, by some images of the batch. The
+//! A tile is some channels of the target at one place of the grid, by some images of a part of the batch. The
 //! images are neighbours in memory, so a row of the microkernel's B is the source itself, and each
 //! tap that hits the source is one pair of the batch-reduce sum. Taps that fall on padding are
 //! skipped, not multiplied by zero.
@@ -49,7 +49,7 @@ struct Cut {
 impl Cut {
     fn new<T>(conv: &TapConv<'_, T>, [mr, nr]: [usize; 2]) -> Self {
         let panels = conv.rows.div_ceil(mr);
-        let tiles = conv.positions() * conv.batch.div_ceil(nr);
+        let tiles = conv.parts * conv.positions() * conv.batch.div_ceil(nr);
         let copies = panels >= COPY_FROM_PANELS;
         // About as many as a row of the grid, but where that leaves too few jobs.
         let row = conv.grid[1] * conv.batch.div_ceil(nr);
@@ -63,8 +63,8 @@ impl Cut {
 ///
 /// # Safety
 ///
-/// The sources, the weights and the targets must be valid for the sizes of the `convs`, and the targets'
-/// places distinct and nobody else's.
+/// The sources, the weights and the targets must be valid for the sizes of the `convs`, which are in as many parts, in
+/// each of these, and the targets' places distinct and nobody else's.
 pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
     let tile = T::run(isa, TileSize);
     let operations = convs.iter().map(TapConv::operations).fold(0, usize::saturating_add);
@@ -76,11 +76,11 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
     let jobs = jobs.next_multiple_of(parallel::EVEN);
     let run_packed = |weights: &[T]| {
         parallel::for_each(jobs * convs.len(), operations, |job| {
-            let (part, index) = (job / convs.len(), job % convs.len());
+            let (share, index) = (job / convs.len(), job % convs.len());
             let (before, conv) = (&convs[..index], &convs[index]);
             let Cut { weight, tiles, copies, .. } = cut(conv);
             let weight = &weights[before.iter().map(|conv| cut(conv).weight).sum()..][..weight];
-            let tiles = parallel::share(tiles, jobs, part);
+            let tiles = parallel::share(tiles, jobs, share);
             scratch::with(scratch::product([conv.depth(), tile[1]]), |rows: &mut [T]| {
                 T::run(isa, Tiles { conv, weight, tiles, copies, rows });
             });
@@ -90,7 +90,8 @@ pub(super) unsafe fn run<T: Element>(isa: Isa, convs: &[TapConv<'_, T>]) {
     unsafe { with_panels(isa, convs, run_packed) };
 }
 
-/// Some tiles: places of the grid, by up to `NR` images each.
+/// Some tiles: places of the grid, by up to `NR` images each. Those of a part of the batch come before those of the
+/// next.
 struct Tiles<'a, 'b, T> {
     conv: &'a TapConv<'b, T>,
     weight: &'a [T],
@@ -105,30 +106,45 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Microkernel<Elem = T>>(self) {
-        let conv = self.conv;
+    fn run<V: Microkernel<Elem = T>>(mut self) {
+        let of_part = self.conv.positions() * self.conv.batch.div_ceil(V::NR);
+        while !self.tiles.is_empty() {
+            let Range { start, end } = self.tiles;
+            let part = start / of_part;
+            let before = part * of_part;
+            self.tiles.start = end.min(before + of_part);
+            self.part::<V>(&self.conv.part(part), start - before..self.tiles.start - before);
+        }
+    }
+}
+
+impl<T: Element> Tiles<'_, '_, T> {
+    /// Some tiles of one part, which `conv` is of.
+    #[inline(always)]
+    fn part<V: Microkernel<Elem = T>>(&mut self, conv: &TapConv<'_, T>, tiles: Range<usize>) {
         let blocks = conv.batch.div_ceil(V::NR);
-        // 64 images are two tiles of two vectors, not of three and one.
-        let block_len = conv.batch.div_ceil(blocks).next_multiple_of(V::LANES);
+        let vectors = conv.batch.div_ceil(V::LANES);
         let (mut hits, mut copy) = (Hits::default(), RowsOfB::default());
         let mut hit_position = usize::MAX;
         // Tiles are numbered place by place. Without copies they are run in that order: all images of a place
         // hit the same taps. With copies the places come one after the other, which see much of the same.
         let passes = if self.copies { blocks } else { 1 };
-        let Range { start, end } = self.tiles;
+        let Range { start, end } = tiles;
         let pass = |pass: usize| {
             let first = start + (pass + passes - start % passes) % passes;
             (first..end).step_by(passes)
         };
         for tile in (0..passes).flat_map(pass) {
             let (position, block) = (tile / blocks, tile % blocks);
-            let image = block * block_len;
+            // 64 images are two tiles of two vectors, not of three and one.
+            let of_block = parallel::share(vectors, blocks, block);
+            let image = of_block.start * V::LANES;
             let place = [position / conv.grid[1], position % conv.grid[1]];
             if position != hit_position {
                 hits.find::<V>(conv, place);
                 hit_position = position;
             }
-            let images = block_len.min(conv.batch - image);
+            let images = conv.batch.min(of_block.end * V::LANES) - image;
             let [batch_stride, _, height, width] = conv.target.strides;
             let offset = image * batch_stride + place[0] * height + place[1] * width;
             let (b, b_stride, pairs) = if self.copies || !images.is_multiple_of(V::LANES) {
@@ -136,7 +152,8 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
                 unsafe { copy.fill::<V>(conv, &hits, image, images, self.rows) };
                 (self.rows.as_ptr(), V::NR, &copy.pairs)
             } else {
-                (conv.source.pointer.wrapping_add(image), conv.source.strides[1], &hits.pairs)
+                let b = conv.source.pointer.wrapping_add(hits.first + image);
+                (b, conv.source.strides[1], &hits.pairs)
             };
             for row in (0..conv.rows).step_by(V::MR) {
                 let tile = Tile {
@@ -168,6 +185,10 @@ impl<T: Element> Kernel<T> for Tiles<'_, '_, T> {
 /// The taps that hit the source from some place of the grid: panels of the weight and rows of the
 /// source.
 struct Hits {
+    /// Which rows of the taps and which columns hit: a bit each.
+    of_axes: [u64; 2],
+    /// Where the rows of the source are counted from: what the first tap sees.
+    first: usize,
     pairs: [Pair; MAX_TAPS],
     /// The row of the taps that each is from.
     rows: [usize; MAX_TAPS],
@@ -176,26 +197,43 @@ struct Hits {
 
 impl Default for Hits {
     fn default() -> Self {
-        Self { pairs: [Pair::default(); MAX_TAPS], rows: [0; MAX_TAPS], len: 0 }
+        let (pairs, rows) = ([Pair::default(); MAX_TAPS], [0; MAX_TAPS]);
+        Self { of_axes: [0; 2], first: 0, pairs, rows, len: 0 }
     }
 }
 
 impl Hits {
     #[inline(always)]
     fn find<V: Microkernel>(&mut self, conv: &TapConv<'_, V::Elem>, place: [usize; 2]) {
-        self.len = 0;
         let taps = &conv.taps;
-        let mut columns = [None; MAX_TAPS];
-        for (column, offset) in columns.iter_mut().enumerate().take(taps.width()) {
-            *offset = conv.along(1, place[1], taps.shift(1, column));
+        let (mut of_axes, mut first) = ([0_u64; 2], [None; 2]);
+        for (axis, len) in [taps.height(), taps.width()].into_iter().enumerate() {
+            for tap in 0..len {
+                if let Some(offset) = conv.along(axis, place[axis], taps.shift(axis, tap)) {
+                    of_axes[axis] |= 1 << tap;
+                    first[axis].get_or_insert(offset);
+                }
+            }
         }
-        for row in 0..taps.height() {
-            let Some(vertical) = conv.along(0, place[0], taps.shift(0, row)) else { continue };
-            let first = row * taps.width();
-            for (tap, horizontal) in (first..).zip(&columns[..taps.width()]) {
-                let Some(horizontal) = horizontal else { continue };
-                let a = tap * conv.channels * V::MR;
-                self.pairs[self.len] = Pair { a, b: vertical + horizontal };
+        let [Some(vertical), Some(horizontal)] = first else {
+            self.len = 0;
+            return;
+        };
+        self.first = vertical + horizontal;
+        // Most places hit the same taps as the one before, and see as much further on.
+        if self.len > 0 && self.of_axes == of_axes {
+            return;
+        }
+        (self.of_axes, self.len) = (of_axes, 0);
+        let [rows, columns] = of_axes;
+        for row in (0..taps.height()).filter(|row| rows >> row & 1 == 1) {
+            for column in (0..taps.width()).filter(|column| columns >> column & 1 == 1) {
+                let [vertical, horizontal] = [(0, row), (1, column)]
+                    .map(|(axis, tap)| conv.along(axis, place[axis], taps.shift(axis, tap)));
+                let seen = vertical.unwrap_or_default() + horizontal.unwrap_or_default();
+                let a = (row * taps.width() + column) * conv.channels * V::MR;
+                // The gradient to the input meets the source back to front.
+                self.pairs[self.len] = Pair { a, b: seen.wrapping_sub(self.first) };
                 self.rows[self.len] = row;
                 self.len += 1;
             }
@@ -239,11 +277,12 @@ impl RowsOfB {
         let mut taken = 0_u64;
         for (hit, &row) in hit_rows() {
             for slot in row * width..(row + 1) * width {
-                taken |= u64::from(self.sources[slot] == hit.b + image) << slot;
+                taken |=
+                    u64::from(self.sources[slot] == hits.first.wrapping_add(hit.b) + image) << slot;
             }
         }
         for (index, (hit, &row)) in hit_rows().enumerate() {
-            let source = hit.b + image;
+            let source = hits.first.wrapping_add(hit.b) + image;
             let slots = row * width..(row + 1) * width;
             let found = slots.clone().find(|&slot| self.sources[slot] == source);
             // A row of taps has as many slots as taps, so one is free.

@@ -201,6 +201,21 @@ impl Geometry {
         from(0).min(end)..end
     }
 
+    /// The convolution of one of the `parts` of the batch of `what`, of which there have to be as many as `expected`.
+    pub(super) fn part(
+        self,
+        op: &'static str,
+        what: &str,
+        expected: usize,
+        parts: usize,
+    ) -> Result<Self> {
+        if parts != expected {
+            let what = format!("parts of the batch of {what}");
+            return Err(ShapeError::new(op, what, expected, parts));
+        }
+        Ok(Self { batch: self.batch / parts, ..self })
+    }
+
     /// Refuses an argument of another shape than `expected`.
     pub(crate) fn check(
         op: &'static str,

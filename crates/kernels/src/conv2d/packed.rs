@@ -19,6 +19,7 @@ use crate::scratch;
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
 pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    debug_assert_eq!(conv.parts, 1);
     let columns = Columns::new(conv);
     let size = [conv.rows, conv.batch * conv.positions(), conv.depth()];
     let output = Output {

@@ -1,4 +1,5 @@
-//! Which path a convolution takes: the one place where that is decided, by shape alone.
+//! Which path a convolution takes: the one place where that is decided, by shape alone. Of a batch in parts that
+//! is the shape of a part.
 //!
 //! Figures are GFLOP/s, where nothing else is said of one core.
 //!
@@ -14,8 +15,9 @@ use super::{backward_weight, bias, channels_last, direct, packed, planar, winogr
 use crate::arch::{Isa, MAX_LANES};
 use crate::element::Element;
 use crate::parallel;
+use crate::scratch;
 use crate::settings::Winograd;
-use crate::view::{TensorMut, TensorRef};
+use crate::view::{BatchRef, TensorMut, TensorRef};
 
 /// Places of a row up to which the direct gradient of the weight is the faster one, whatever else: the general
 /// path sums row by row. On one core with a peak of 272, batch-last: 128 images with 256 channels of source and
@@ -85,8 +87,8 @@ const TRANSPOSED_APART: usize = 512;
 ///
 /// # Safety
 ///
-/// The sources, the weights and the targets must be valid for the sizes of the `convs`, and the targets'
-/// places distinct and nobody else's.
+/// The sources, the weights and the targets must be valid for the sizes of the `convs`, which are in as many parts, in
+/// each of these, and the targets' places distinct and nobody else's.
 unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, convs: &[TapConv<'_, T>]) {
     let by_tiles = |conv: &TapConv<'_, T>| {
         let pays = match setting {
@@ -104,23 +106,27 @@ unsafe fn taps<T: Element>(isa: Isa, setting: Winograd, convs: &[TapConv<'_, T>]
         unsafe { direct::run(isa, convs) };
         return;
     }
+    let parts = convs.first().map_or(0, |conv| conv.parts);
     let operations = convs.iter().map(TapConv::operations).fold(0, usize::saturating_add);
-    parallel::for_each(convs.len(), operations, |index| {
-        let conv = &convs[index];
-        // SAFETY: the caller's duty, passed on.
-        unsafe {
-            if by_tiles(conv) {
-                winograd::run(isa, conv);
-            } else if directly(conv) {
-                direct::run(isa, from_ref(conv));
-            } else if channels_last::can_run(conv) {
-                channels_last::run(isa, conv);
-            } else if planar::can_run(conv) && planar_pays(conv) {
-                planar::run(isa, conv);
-            } else {
-                packed::run(isa, conv);
+    let of_part = operations / parts.max(1);
+    parallel::for_each_whole(parts, of_part, |part| {
+        parallel::for_each(convs.len(), of_part, |index| {
+            let conv = &convs[index].part(part);
+            // SAFETY: the caller's duty, passed on.
+            unsafe {
+                if by_tiles(conv) {
+                    winograd::run(isa, conv);
+                } else if directly(conv) {
+                    direct::run(isa, from_ref(conv));
+                } else if channels_last::can_run(conv) {
+                    channels_last::run(isa, conv);
+                } else if planar::can_run(conv) && planar_pays(conv) {
+                    planar::run(isa, conv);
+                } else {
+                    packed::run(isa, conv);
+                }
             }
-        }
+        });
     });
 }
 
@@ -130,21 +136,22 @@ pub trait Paths: Sized {
     ///
     /// # Safety
     ///
-    /// The sources, the weights and the targets must be valid for the sizes of the `convs`, and the
-    /// targets' places distinct and nobody else's.
+    /// The sources, the weights and the targets must be valid for the sizes of the `convs`, which are in as many
+    /// parts, in each of these, and the targets' places distinct and nobody else's.
     #[doc(hidden)]
     #[allow(private_interfaces)] // Called in this crate alone.
     unsafe fn taps(isa: Isa, setting: Winograd, convs: &[TapConv<'_, Self>]);
 
-    /// Computes the gradient of the weight and, if it is wanted, of the bias.
+    /// Computes the gradient of the weight and, if it is wanted, of the bias. The geometry is that of a part of the
+    /// batch.
     #[doc(hidden)]
     #[allow(private_interfaces)] // Called in this crate alone.
     fn backward_weight(
         isa: Isa,
         setting: Winograd,
         geometry: &Geometry,
-        x: &TensorRef<'_, Self>,
-        dy: &TensorRef<'_, Self>,
+        x: &BatchRef<'_, Self>,
+        dy: &BatchRef<'_, Self>,
         dw: &mut TensorMut<'_, Self>,
         db: Option<&mut [Self]>,
     );
@@ -164,8 +171,8 @@ macro_rules! paths {
                 isa: Isa,
                 setting: Winograd,
                 geometry: &Geometry,
-                x: &TensorRef<'_, Self>,
-                dy: &TensorRef<'_, Self>,
+                x: &BatchRef<'_, Self>,
+                dy: &BatchRef<'_, Self>,
                 dw: &mut TensorMut<'_, Self>,
                 db: Option<&mut [Self]>,
             ) {
@@ -235,6 +242,7 @@ fn pointwise_pays<T: Copy>(geometry: &Geometry, x: &TensorRef<'_, T>) -> Option<
 }
 
 /// The paths of the gradient of the weight.
+#[derive(Clone, Copy)]
 enum WeightPath {
     /// There are no weights, or nothing that they see.
     Nothing,
@@ -286,35 +294,64 @@ fn weight_path<T: Element>(
     }
 }
 
-/// Computes the gradient of the weight and, if it is wanted, of the bias.
+/// Computes the gradient of the weight and, if it is wanted, of the bias. The geometry is that of a part of the batch.
 fn weight_gradient<T: Element>(
     isa: Isa,
     setting: Winograd,
     geometry: &Geometry,
-    x: &TensorRef<'_, T>,
-    dy: &TensorRef<'_, T>,
+    x: &BatchRef<'_, T>,
+    dy: &BatchRef<'_, T>,
     dw: &mut TensorMut<'_, T>,
-    mut db: Option<&mut [T]>,
+    db: Option<&mut [T]>,
 ) {
-    let path = weight_path(setting, geometry, x, dy);
-    // The direct path sums it on its way.
-    if !matches!(path, WeightPath::Direct)
-        && let Some(db) = db.take()
-    {
+    let path = weight_path(setting, geometry, &x.part(0), &dy.part(0));
+    if let WeightPath::Direct = path {
+        // It sums the gradient of the bias on its way.
+        return backward_weight::direct::run(isa, geometry, x, dy, dw, db);
+    }
+    if let Some(db) = db {
         bias::run(isa, dy, db);
     }
+    let run = |part, dw: &mut TensorMut<'_, T>| {
+        weight_gradient_of_part(isa, setting, path, geometry, [x, dy].map(|of| of.part(part)), dw);
+    };
+    run(0, dw);
+    if x.parts() > 1 {
+        let shape = dw.shape();
+        scratch::with(shape.iter().product(), |of_part: &mut [T]| {
+            for part in 1..x.parts() {
+                let mut view =
+                    TensorMut::contiguous(of_part, shape).expect("as long as the shape says");
+                run(part, &mut view);
+                backward_weight::add(dw, of_part);
+            }
+        });
+    }
+}
+
+/// The gradient of the weight over one part of the batch, by another path than the direct one.
+fn weight_gradient_of_part<T: Element>(
+    isa: Isa,
+    setting: Winograd,
+    path: WeightPath,
+    geometry: &Geometry,
+    [x, dy]: [TensorRef<'_, T>; 2],
+    dw: &mut TensorMut<'_, T>,
+) {
+    let (x, dy) = (&x, &dy);
     match path {
         WeightPath::Nothing => dw.fill(T::ZERO),
         WeightPath::Taps => {
             backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
-                weight_gradient(isa, setting, geometry, x, dy, dw, None);
+                let (x, dy) = ((*x).into(), (*dy).into());
+                weight_gradient(isa, setting, geometry, &x, &dy, dw, None);
             });
         }
         WeightPath::Winograd => backward_weight::winograd::run(isa, geometry, x, dy, dw),
         WeightPath::Pointwise { transposed } => {
             backward_weight::pointwise::run(isa, geometry, transposed, x, dy, dw);
         }
-        WeightPath::Direct => backward_weight::direct::run(isa, geometry, x, dy, dw, db),
+        WeightPath::Direct => unreachable!("it sums all parts by itself"),
         WeightPath::ChannelsLast => {
             backward_weight::channels_last::run(isa, geometry, x, dy, dw);
         }

@@ -66,6 +66,7 @@ pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
 pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    debug_assert_eq!(conv.parts, 1);
     let plan = Plan::new(conv);
     let height = plan.height(conv, plan.rows);
     let band_len = scratch::product([conv.channels, height, plan.pitch]);

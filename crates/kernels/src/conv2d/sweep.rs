@@ -203,13 +203,13 @@ fn taps_paths<T: Element>() -> [(&'static str, TapsPath<T>); 6] {
 fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 8] {
     [
         ("weight, chosen", |isa, geometry, x, dy, dw| {
-            T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw, None);
+            T::backward_weight(isa, Winograd::Off, geometry, &(*x).into(), &(*dy).into(), dw, None);
             true
         }),
         ("weight, direct", |isa, geometry, x, dy, dw| {
             let can = backward_weight::direct::can_run(x, dy);
             if can {
-                backward_weight::direct::run(isa, geometry, x, dy, dw, None);
+                backward_weight::direct::run(isa, geometry, &(*x).into(), &(*dy).into(), dw, None);
             }
             can
         }),
@@ -240,7 +240,15 @@ fn weight_paths<T: Element>() -> [(&'static str, WeightPath<T>); 8] {
         }),
         ("weight, tap by tap", |isa, geometry, x, dy, dw| {
             backward_weight::taps::run(geometry, x, dy, dw, |geometry, x, dy, dw| {
-                T::backward_weight(isa, Winograd::Off, geometry, x, dy, dw, None);
+                T::backward_weight(
+                    isa,
+                    Winograd::Off,
+                    geometry,
+                    &(*x).into(),
+                    &(*dy).into(),
+                    dw,
+                    None,
+                );
             });
             true
         }),
@@ -332,14 +340,14 @@ fn run_paths<T: Element>(
         // Without any place there is nothing that a path may be given.
         if !output.contains(&0) {
             let mut got = buffers.copy(&buffers.y);
-            let mut view = TensorMut::new(&mut got, output, ys).expect("inside");
-            taps::forward(&geometry, &x, &w, bias, &mut view, sums);
+            let view = TensorMut::new(&mut got, output, ys).expect("inside");
+            taps::forward(&geometry, &x.into(), &w, bias, &mut view.into(), sums);
             each(path, Outcome::Output, &got);
         }
         if !input.contains(&0) {
             let mut got = buffers.copy(&buffers.dx);
-            let mut view = TensorMut::new(&mut got, input, xs).expect("inside");
-            taps::backward_input(&geometry, &dy, &w, &mut view, sums);
+            let view = TensorMut::new(&mut got, input, xs).expect("inside");
+            taps::backward_input(&geometry, &dy.into(), &w, &mut view.into(), sums);
             each(path, Outcome::InputGradient, &got);
         }
         *runs.entry(path).or_default() += usize::from(ran.into_inner());
@@ -358,12 +366,13 @@ fn run_paths<T: Element>(
     // With the gradient of the bias, which the direct path sums on its way.
     let (mut dw, mut db) = (buffers.copy(&buffers.dw), buffers.copy(&vec![T::ONE; output[1]]));
     let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
+    let (x, dy) = (x.into(), dy.into());
     T::backward_weight(isa, Winograd::Off, &geometry, &x, &dy, &mut view, Some(&mut db));
     each("weight, chosen", Outcome::BiasGradient, &db);
     if !weight.contains(&0) {
         each("weight, chosen", Outcome::WeightGradient, &dw);
     }
-    if !weight.contains(&0) && backward_weight::direct::can_run(&x, &dy) {
+    if !weight.contains(&0) && backward_weight::direct::can_run(&x.part(0), &dy.part(0)) {
         db.fill(T::ONE);
         let mut view = TensorMut::new(&mut dw, weight, ws).expect("inside");
         backward_weight::direct::run(isa, &geometry, &x, &dy, &mut view, Some(&mut db));

@@ -13,7 +13,7 @@
 use super::geometry::Geometry;
 use crate::element::Element;
 use crate::parallel::{self, SharedMut};
-use crate::view::{TensorMut, TensorRef};
+use crate::view::{BatchMut, BatchRef, TensorRef};
 
 /// Taps of a kernel that a path gathers on its stack, at the most: up to 7x7.
 pub(super) const MAX_TAPS: usize = 49;
@@ -151,7 +151,10 @@ impl Taps {
 /// The source of the sums: the image, or the gradient of the output.
 #[derive(Clone, Copy)]
 pub(super) struct Source<T> {
+    /// Of the first part of the batch.
     pub(super) pointer: *const T,
+    /// Elements to the next one.
+    pub(super) apart: usize,
     pub(super) size: [usize; 2],
     /// `[batch, channel, height, width]`
     pub(super) strides: [usize; 4],
@@ -160,13 +163,20 @@ pub(super) struct Source<T> {
 /// The target of the sums: the output, or a phase of the gradient of the input.
 #[derive(Clone, Copy)]
 pub(super) struct Target<T> {
+    /// Of the first part of the batch.
     pub(super) pointer: *mut T,
+    /// Elements to the next one.
+    pub(super) apart: usize,
     /// `[batch, row, height, width]`
     pub(super) strides: [usize; 4],
 }
 
 /// One sum over taps: a group of channels, in one phase.
+#[derive(Clone, Copy)]
 pub(super) struct TapConv<'a, T> {
+    /// Of the batch.
+    pub(super) parts: usize,
+    /// Images of a part.
     pub(super) batch: usize,
     pub(super) grid: [usize; 2],
     /// Channels of the target.
@@ -196,7 +206,20 @@ impl<T> TapConv<'_, T> {
 
     /// About how many multiply-adds it is.
     pub(super) fn operations(&self) -> usize {
-        parallel::operations([self.rows, self.depth(), self.positions(), self.batch])
+        let sizes = [self.rows, self.depth(), self.positions(), self.batch, self.parts];
+        parallel::operations(sizes)
+    }
+
+    /// The sum for one part of the batch.
+    #[inline(always)]
+    pub(super) fn part(&self, index: usize) -> Self
+    where
+        T: Copy,
+    {
+        let mut part = Self { parts: 1, ..*self };
+        part.source.pointer = self.source.pointer.wrapping_add(index * self.source.apart);
+        part.target.pointer = self.target.pointer.wrapping_add(index * self.target.apart);
+        part
     }
 
     pub(super) fn positions(&self) -> usize {
@@ -221,13 +244,13 @@ impl<T> TapConv<'_, T> {
     }
 }
 
-/// Calls `run` with the sums of the forward pass, one for each group.
+/// Calls `run` with the sums of the forward pass, one for each group. The geometry is that of a part of the batch.
 pub(super) fn forward<T: Element>(
     geometry: &Geometry,
-    x: &TensorRef<'_, T>,
+    x: &BatchRef<'_, T>,
     weight: &TensorRef<'_, T>,
     bias: Option<&[T]>,
-    y: &mut TensorMut<'_, T>,
+    y: &mut BatchMut<'_, T>,
     run: impl Fn(&[TapConv<'_, T>]) + Sync + Send,
 ) {
     let config = geometry.config;
@@ -237,10 +260,12 @@ pub(super) fn forward<T: Element>(
         weight_strides: [weight_strides[2], weight_strides[3]],
     };
     let (rows, channels) = (geometry.group_outputs(), geometry.group_inputs());
-    let (target, strides) = (SharedMut::new(y.as_ptr()), y.strides());
-    parallel::for_each_whole(config.groups, operations_of_group(geometry), |group| {
+    let (target, strides, apart) = (SharedMut::new(y.as_ptr()), y.strides(), y.apart());
+    let operations = operations_of_group(geometry).saturating_mul(x.parts());
+    parallel::for_each_whole(config.groups, operations, |group| {
         let first = group * rows;
         run(&[TapConv {
+            parts: x.parts(),
             batch: geometry.batch,
             grid: geometry.out_size,
             rows,
@@ -249,12 +274,17 @@ pub(super) fn forward<T: Element>(
             step: config.stride,
             source: Source {
                 pointer: x.as_ptr().wrapping_add(group * channels * x.strides()[1]),
+                apart: x.apart(),
                 size: geometry.in_size,
                 strides: x.strides(),
             },
             weight: weight.as_ptr().wrapping_add(first * weight_strides[0]),
             weight_strides: [weight_strides[0], weight_strides[1]],
-            target: Target { pointer: target.get().wrapping_add(first * strides[1]), strides },
+            target: Target {
+                pointer: target.get().wrapping_add(first * strides[1]),
+                apart,
+                strides,
+            },
             bias: bias.map(|bias| &bias[first..first + rows]),
         }]);
     });
@@ -271,16 +301,16 @@ fn operations_of_group(geometry: &Geometry) -> usize {
 const TOGETHER: usize = 4;
 
 /// Calls `run` with the sums of the gradient to the input, of some phases of a group at a time. They do
-/// not share any place, so that they may run at once.
+/// not share any place, so that they may run at once. The geometry is that of a part of the batch.
 pub(super) fn backward_input<T: Element>(
     geometry: &Geometry,
-    dy: &TensorRef<'_, T>,
+    dy: &BatchRef<'_, T>,
     weight: &TensorRef<'_, T>,
-    dx: &mut TensorMut<'_, T>,
+    dx: &mut BatchMut<'_, T>,
     run: impl Fn(&[TapConv<'_, T>]) + Sync + Send,
 ) {
     let (stride, [height, width]) = (geometry.config.stride, geometry.in_size);
-    let (weight_strides, strides) = (weight.strides(), dx.strides());
+    let (weight_strides, strides, apart) = (weight.strides(), dx.strides(), dx.apart());
     let (rows, channels) = (geometry.group_inputs(), geometry.group_outputs());
     let phases = [stride[0].min(height), stride[1].min(width)];
     let target = SharedMut::new(dx.as_ptr());
@@ -288,6 +318,7 @@ pub(super) fn backward_input<T: Element>(
         let phase = [phase / phases[1], phase % phases[1]];
         let first = group * channels;
         TapConv {
+            parts: dy.parts(),
             batch: geometry.batch,
             grid: [0, 1].map(|axis| (geometry.in_size[axis] - phase[axis]).div_ceil(stride[axis])),
             rows,
@@ -299,6 +330,7 @@ pub(super) fn backward_input<T: Element>(
             step: [1, 1],
             source: Source {
                 pointer: dy.as_ptr().wrapping_add(first * dy.strides()[1]),
+                apart: dy.apart(),
                 size: geometry.out_size,
                 strides: dy.strides(),
             },
@@ -308,6 +340,7 @@ pub(super) fn backward_input<T: Element>(
                 pointer: target.get().wrapping_add(
                     phase[0] * strides[2] + phase[1] * strides[3] + group * rows * strides[1],
                 ),
+                apart,
                 strides: [
                     strides[0],
                     strides[1],
@@ -320,7 +353,8 @@ pub(super) fn backward_input<T: Element>(
         }
     };
     let count = phases[0] * phases[1];
-    parallel::for_each_whole(geometry.config.groups, operations_of_group(geometry), |group| {
+    let operations = operations_of_group(geometry).saturating_mul(dy.parts());
+    parallel::for_each_whole(geometry.config.groups, operations, |group| {
         for first in (0..count).step_by(TOGETHER) {
             let some = TOGETHER.min(count - first);
             let convs: [_; TOGETHER] =

@@ -132,7 +132,7 @@ pub(crate) struct Pair {
     /// `depth` columns of the tile's rows.
     pub(crate) a: usize,
     /// `depth` rows, `b_stride` apart, of at least as many numbers as the tile has columns
-    /// (rounded up to whole vectors).
+    /// (rounded up to whole vectors). They may lie before the tile's: then the offset wraps.
     pub(crate) b: usize,
 }
 

@@ -1,6 +1,8 @@
 //! Functions of each value and of some numbers of its channel.
 
-use super::{ChannelLayout, input};
+use std::ops::Range;
+
+use super::{ChannelLayout, LONG, input};
 use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::{load, store};
@@ -59,12 +61,12 @@ fn gradient<V: Vector, const RELU: bool>(x: V, dx: V) -> V {
 
 /// Elements of a job.
 const CHUNK: usize = 1 << 13;
-/// Values of a channel from which on they are the work of several jobs.
-const PART: usize = 1 << 10;
 
-/// Sets `y` to `op` of the numbers of each channel and of the `inputs`, all of `layout`'s size.
+/// Sets the values of `some` channels of `y` to `op` of the numbers of each and of the `inputs`, all of `layout`'s
+/// size. These are all channels where fewer than [`LONG`] of their values are neighbours.
 pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
     layout: ChannelLayout,
+    some: Range<usize>,
     op: O,
     numbers: impl Fn(usize) -> [T; N],
     inputs: [&[T]; IN],
@@ -74,6 +76,7 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
     O: ChannelOp<T, N, IN>,
 {
     let ChannelLayout { outer, channels, inner } = layout;
+    debug_assert!(inner >= LONG || some == (0..channels));
     let len = y.len();
     if len == 0 {
         return;
@@ -81,7 +84,7 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
     let isa = Isa::current();
     let period = if inner == 1 { layout.period() } else { channels };
     scratch::with(N * period, |table: &mut [T]| {
-        for channel in 0..channels {
+        for channel in some.clone() {
             for (row, number) in table.chunks_exact_mut(period).zip(numbers(channel)) {
                 for place in row[channel..].iter_mut().step_by(channels) {
                     *place = number;
@@ -102,19 +105,26 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
             parallel::for_each(len.div_ceil(step), len * MOVED, |job| {
                 run(job * step, len.min((job + 1) * step), Segments::Periodic);
             });
-        } else if inner >= PART {
-            // Like a convolution, a thread first takes the upper places of all channels, or the lower: what
-            // it has written last is in its cache.
-            let parts = inner.div_ceil(CHUNK).max(2);
+        } else if inner >= LONG {
+            // Like a convolution, a thread first takes the upper places of all channels, or the lower, or if these
+            // are in several places in memory, some of those: what it has written last is in its cache.
+            let parts = inner.div_ceil(CHUNK).max(if outer == 1 { 2 } else { 1 });
             let part_len = inner.div_ceil(parts).next_multiple_of(MAX_LANES);
-            let (segments, group) = (outer * channels, (CHUNK / part_len).max(1));
-            let groups = segments.div_ceil(group);
-            parallel::for_each(groups * parts, len * MOVED, |job| {
-                let (part, first) = (job / groups, job % groups * group);
-                for segment in first..segments.min(first + group) {
-                    let start = segment * inner + (part * part_len).min(inner);
-                    let end = (segment * inner + inner).min(start + part_len);
-                    run(start, end, Segments::Whole { channel: segment % channels, len: part_len });
+            let group = (CHUNK / part_len).max(1);
+            let groups = some.len().div_ceil(group);
+            let operations = outer * some.len() * inner * MOVED;
+            parallel::for_each(outer * groups * parts, operations, |job| {
+                let (part, place) = if outer == 1 {
+                    (job / groups, job % groups)
+                } else {
+                    (job % parts, job / parts)
+                };
+                let first = some.start + place % groups * group;
+                for channel in first..some.end.min(first + group) {
+                    let segment = (place / groups * channels + channel) * inner;
+                    let start = segment + (part * part_len).min(inner);
+                    let end = (segment + inner).min(start + part_len);
+                    run(start, end, Segments::Whole { channel, len: part_len });
                 }
             });
         } else {

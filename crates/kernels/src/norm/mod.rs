@@ -1,10 +1,12 @@
 //! Batch normalisation (Ioffe and Szegedy, 2015): statistics, the transformation, its gradients.
 //!
 //! `x` is contiguous, as `[outer][channels][inner]`: NCHW with the batch outside and the image
-//! inside, channels-last with `inner` 1, batch-last with `outer` 1.
+//! inside, channels-last with `inner` 1, batch-last with `outer` 1, or as many parts as the batch lies in.
 
 mod apply;
 mod sums;
+
+use std::ops::Range;
 
 use crate::arch::{MAX_LANES, Vector};
 use crate::element::Element;
@@ -16,11 +18,11 @@ use sums::{Gradient, Moments, Sums};
 /// Where the channels of `x` lie: `[outer][channels][inner]`, contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelLayout {
-    /// NCHW: the batch. Channels-last: batch * height * width. Batch-last: 1.
+    /// NCHW: the batch. Channels-last: batch * height * width. Batch-last: parts of the batch.
     pub outer: usize,
     /// Channels.
     pub channels: usize,
-    /// NCHW: height * width. Channels-last: 1. Batch-last: height * width * batch.
+    /// NCHW: height * width. Channels-last: 1. Batch-last: height * width * images of a part.
     pub inner: usize,
 }
 
@@ -60,10 +62,17 @@ impl ChannelLayout {
     }
 }
 
-/// Values of `x` for each thread whose gradients are taken together, if channels lie one behind the other: 512 KiB of
-/// `f32`, and as much of `dy`. With second caches of 2 MiB a step of simple-cnn-bn with 512 images is 2 % shorter for it,
-/// on one thread and on two.
+/// Values of `x` for each thread whose gradients are taken together, where those of a channel are neighbours: 512 KiB
+/// of `f32`, and as much of `dy`. With second caches of 2 MiB a step of simple-cnn-bn with 512 images is 2 % shorter for
+/// it, on one thread and on two.
 const TOGETHER: usize = 1 << 17;
+
+/// Places in memory where each channel is, up to which some are taken together: parts of a batch. Of many, as of
+/// images one by one, there would be as many loops as channels, each over all of these places.
+const FEW: usize = 4;
+
+/// Neighbouring values of a channel from which on they are the work of several jobs.
+const LONG: usize = 1 << 10;
 
 /// What is normalised: `x`, or what a ReLU makes of it.
 #[inline(always)]
@@ -146,10 +155,11 @@ pub fn batch_stats<T: Element>(
         mean[channel] = T::from_f64(sum / count);
         var[channel] = T::from_f64(squares / count);
     };
+    let all = 0..layout.channels;
     if relu {
-        sums::reduce(Moments::<true>, [x], layout, each);
+        sums::reduce(Moments::<true>, [x], layout, all, each);
     } else {
-        sums::reduce(Moments::<false>, [x], layout, each);
+        sums::reduce(Moments::<false>, [x], layout, all, each);
     }
     Ok(())
 }
@@ -170,19 +180,21 @@ pub fn normalize<T: Element>(
         let scale = norm.gamma[channel].to_f64() * norm.inverse_std(channel);
         [norm.mean[channel], T::from_f64(scale), beta[channel]]
     };
+    let all = 0..norm.layout.channels;
     if norm.relu {
-        each_channel(norm.layout, Transform::<true>, numbers, [x], y);
+        each_channel(norm.layout, all, Transform::<true>, numbers, [x], y);
     } else {
-        each_channel(norm.layout, Transform::<false>, numbers, [x], y);
+        each_channel(norm.layout, all, Transform::<false>, numbers, [x], y);
     }
     Ok(())
 }
 
-/// Sets the gradients of gamma and beta, which are the same in training and in evaluation.
+/// Sets the gradients of gamma and beta of some channels, which are the same in training and in evaluation.
 fn parameter_gradients<T: Element>(
     x: &[T],
     dy: &[T],
     norm: &BatchNorm<'_, T>,
+    some: Range<usize>,
     dgamma: &mut [T],
     dbeta: &mut [T],
 ) {
@@ -192,9 +204,9 @@ fn parameter_gradients<T: Element>(
     };
     let (mean, layout) = (norm.mean, norm.layout);
     if norm.relu {
-        sums::reduce(Gradient::<T, true> { mean }, [x, dy], layout, each);
+        sums::reduce(Gradient::<T, true> { mean }, [x, dy], layout, some, each);
     } else {
-        sums::reduce(Gradient::<T, false> { mean }, [x, dy], layout, each);
+        sums::reduce(Gradient::<T, false> { mean }, [x, dy], layout, some, each);
     }
 }
 
@@ -218,41 +230,31 @@ pub fn backward_train<T: Element>(
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_train", &whole, &of_channels)?;
     let layout = norm.layout;
-    let channel = layout.outer * layout.inner;
-    // Where the channels lie one behind the other, the second pass over some of them finds them in the cache.
-    let together = if layout.outer == 1 {
+    // The second pass over some of the channels finds their values in the cache.
+    let together = if layout.inner >= LONG && layout.outer <= FEW {
         let threads = parallel::threads(x.len().saturating_mul(parallel::MOVED));
-        (TOGETHER.saturating_mul(threads) / channel.max(1)).max(1)
+        (TOGETHER.saturating_mul(threads) / layout.count().max(1)).max(1)
     } else {
         layout.channels.max(1)
     };
     for first in (0..layout.channels).step_by(together) {
         let some = first..layout.channels.min(first + together);
-        let values = some.start * channel..some.end * channel;
-        let norm = BatchNorm {
-            layout: ChannelLayout { channels: some.len(), ..layout },
-            mean: &norm.mean[some.clone()],
-            var: &norm.var[some.clone()],
-            gamma: &norm.gamma[some.clone()],
-            ..*norm
-        };
-        let (dgamma, dbeta) = (&mut dgamma[some.clone()], &mut dbeta[some]);
-        let (x, dy) = (&x[values.clone()], &dy[values.clone()]);
-        backward_channels(x, dy, &norm, &mut dx[values], dgamma, dbeta);
+        backward_channels(x, dy, norm, some, dx, dgamma, dbeta);
     }
     Ok(())
 }
 
-/// [`backward_train`], of arguments that have been checked.
+/// [`backward_train`] for some channels, of arguments that have been checked.
 fn backward_channels<T: Element>(
     x: &[T],
     dy: &[T],
     norm: &BatchNorm<'_, T>,
+    some: Range<usize>,
     dx: &mut [T],
     dgamma: &mut [T],
     dbeta: &mut [T],
 ) {
-    parameter_gradients(x, dy, norm, dgamma, dbeta);
+    parameter_gradients(x, dy, norm, some.clone(), dgamma, dbeta);
     let count = norm.layout.count() as f64;
     let (dgamma, dbeta) = (&*dgamma, &*dbeta);
     let numbers = |channel: usize| {
@@ -263,9 +265,9 @@ fn backward_channels<T: Element>(
         [norm.mean[channel], T::from_f64(of_x), T::from_f64(scale), T::from_f64(shift)]
     };
     if norm.relu {
-        each_channel(norm.layout, Backward::<true>, numbers, [x, dy], dx);
+        each_channel(norm.layout, some, Backward::<true>, numbers, [x, dy], dx);
     } else {
-        each_channel(norm.layout, Backward::<false>, numbers, [x, dy], dx);
+        each_channel(norm.layout, some, Backward::<false>, numbers, [x, dy], dx);
     }
 }
 
@@ -286,13 +288,14 @@ pub fn backward_eval<T: Element>(
     let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_eval", &whole, &of_channels)?;
-    parameter_gradients(x, dy, norm, dgamma, dbeta);
+    let all = 0..norm.layout.channels;
+    parameter_gradients(x, dy, norm, all.clone(), dgamma, dbeta);
     let numbers =
         |channel: usize| [T::from_f64(norm.gamma[channel].to_f64() * norm.inverse_std(channel))];
     if norm.relu {
-        each_channel(norm.layout, Scale::<true>, numbers, [x, dy], dx);
+        each_channel(norm.layout, all, Scale::<true>, numbers, [x, dy], dx);
     } else {
-        each_channel(norm.layout, Scale::<false>, numbers, [x, dy], dx);
+        each_channel(norm.layout, all, Scale::<false>, numbers, [x, dy], dx);
     }
     Ok(())
 }

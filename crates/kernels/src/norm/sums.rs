@@ -1,6 +1,8 @@
 //! Two sums over the values of each channel: for the moments, and for the gradients.
 
-use super::{ChannelLayout, input};
+use std::ops::Range;
+
+use super::{ChannelLayout, LONG, input};
 use crate::arch::{Isa, Kernel, MAX_LANES, Microkernel, Vector};
 use crate::element::Element;
 use crate::elementwise::lanes::load;
@@ -94,25 +96,28 @@ impl<T: Element, const RELU: bool> Reduction<T, 2> for Gradient<'_, T, RELU> {
 
 /// Values of a channel that are summed in one go: they stay in the first cache for a second pass.
 const BLOCK: usize = 1 << 12;
-/// Values of a channel from which on they are the work of several jobs.
-const PART: usize = 1 << 10;
 /// Where the channels are neighbours: rows of them that are summed in one go, at least.
 const ROWS: usize = 64;
 /// Values of a job.
 const JOB: usize = 1 << 15;
+/// Values of a job that takes several channels, each of which has fewer.
+const SMALL_JOB: usize = 1 << 11;
 
-/// Calls `each` with every channel and the sums over its values.
+/// Calls `each` with each of `some` channels and the sums over its values. These are all channels where those are
+/// neighbours.
 pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
     reduction: R,
     x: [&[T]; IN],
     layout: ChannelLayout,
+    some: Range<usize>,
     mut each: impl FnMut(usize, Sums),
 ) {
+    debug_assert!(layout.inner > 1 || some == (0..layout.channels));
     let isa = Isa::current();
-    let (channels, elements) = (layout.channels, x[0].len());
-    if elements == 0 {
+    let (channels, values) = (some.len(), some.len() * layout.count());
+    if values == 0 {
         // Without values, any number of blocks has none.
-        (0..channels).for_each(|channel| each(channel, [0.0; 3]));
+        some.for_each(|channel| each(channel, [0.0; 3]));
         return;
     }
     let rows = Rows::new(layout);
@@ -123,7 +128,7 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
         let (partial, _) = partial.as_chunks_mut::<3>();
         let to = SharedMut::new(partial.as_mut_ptr());
         if layout.inner == 1 {
-            parallel::for_each(parts, elements * MOVED_SLOWLY, |part| {
+            parallel::for_each(parts, values * MOVED_SLOWLY, |part| {
                 // SAFETY: each job has its own row of partial sums.
                 let to = unsafe {
                     std::slice::from_raw_parts_mut(to.get().add(part * channels), channels)
@@ -133,15 +138,20 @@ pub(super) fn reduce<T: Element, R: Reduction<T, IN>, const IN: usize>(
                 });
             });
         } else {
-            parallel::for_each(parts * channels, elements * MOVED_SLOWLY, |job| {
-                let (part, channel) = (job / channels, job % channels);
-                let sums = T::run(isa, SumBlocks { reduction, x, blocks, part, channel });
-                // SAFETY: each job has a place of its own.
-                unsafe { *to.get().add(job) = sums };
+            let group = (SMALL_JOB / blocks.values_of_job()).clamp(1, channels);
+            let groups = channels.div_ceil(group);
+            parallel::for_each(parts * groups, values * MOVED_SLOWLY, |job| {
+                let (part, first) = (job / groups, job % groups * group);
+                for index in first..channels.min(first + group) {
+                    let channel = some.start + index;
+                    let sums = T::run(isa, SumBlocks { reduction, x, blocks, part, channel });
+                    // SAFETY: each channel of a part is one job's.
+                    unsafe { *to.get().add(part * channels + index) = sums };
+                }
             });
         }
-        for channel in 0..channels {
-            let of_channel = (0..parts).map(|part| partial[part * channels + channel]);
+        for (index, channel) in some.enumerate() {
+            let of_channel = (0..parts).map(|part| partial[part * channels + index]);
             each(channel, of_channel.fold([0.0; 3], |a, b| reduction.merge(a, b)));
         }
     });
@@ -170,18 +180,25 @@ impl Blocks {
     fn new(layout: ChannelLayout) -> Self {
         let ChannelLayout { outer, inner, .. } = layout;
         // Upper and lower places apart, as where `apply` cuts, and of one segment as many of them.
-        let parts = inner.div_ceil(BLOCK).max(if inner < PART { 1 } else { 2 });
+        let parts = inner.div_ceil(BLOCK).max(if inner < LONG || outer > 1 { 1 } else { 2 });
         let parts = match parts {
             1 => 1,
             2..=4 => parts.next_multiple_of(2),
             _ => parts.next_multiple_of(4),
         };
         let len = inner.div_ceil(parts).next_multiple_of(MAX_LANES).min(inner);
-        let segments = if parts > 1 { 1 } else { BLOCK / inner.clamp(1, BLOCK) };
+        // No block has all segments.
+        let segments =
+            if parts > 1 { 1 } else { (BLOCK / inner.clamp(1, BLOCK)).min(outer.div_ceil(2)) };
         let count = outer.div_ceil(segments) * parts;
         let jobs = count.div_ceil(JOB / BLOCK).next_multiple_of(2);
         let per_job = count.div_ceil(jobs.max(1)).max(1);
         Self { layout, segments, len, parts, count, per_job, jobs: count.div_ceil(per_job) }
+    }
+
+    /// Of each channel.
+    fn values_of_job(&self) -> usize {
+        (self.per_job * self.segments * self.len).max(1)
     }
 
     /// Where a block begins, its number of segments, and their length.

@@ -174,6 +174,7 @@ pub(in super::super) fn run<T: Element>(
     for group in 0..geometry.config.groups {
         let source = Source {
             pointer: x.as_ptr().wrapping_add(group * geometry.group_inputs() * x.strides()[1]),
+            apart: 0,
             size: geometry.in_size,
             strides: x.strides(),
         };

@@ -15,7 +15,7 @@ use crate::gemm::blocked::TileSize;
 use crate::gemm::{Dot, MAX_MR, MAX_NV, Microkernel};
 use crate::parallel::{self, MOVED_SLOWLY, SharedMut};
 use crate::scratch;
-use crate::view::{TensorMut, TensorRef};
+use crate::view::{BatchRef, TensorMut, TensorRef};
 
 /// Images times places that are summed at once: the rows of a tile stay in the first cache while
 /// all input channels pass. Fewer, and adding up the lanes at the end of each tile would show.
@@ -42,8 +42,10 @@ pub(in super::super) fn can_run<T: Copy>(x: &TensorRef<'_, T>, dy: &TensorRef<'_
 /// before those of the lower: like a convolution, a thread first takes one or the other, so that what it has
 /// written last is in its cache.
 struct Cut {
-    /// Groups of images.
+    /// Groups of images of a part of the batch.
     groups: usize,
+    /// Cells of a part: those of one come before those of the next.
+    of_part: usize,
     /// Cells that are summed at once, at the most.
     most: usize,
     cells: usize,
@@ -51,19 +53,24 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(geometry: &Geometry, panels: usize) -> Self {
+    fn new(geometry: &Geometry, parts: usize, panels: usize) -> Self {
         let (outputs, inputs) = (geometry.group_outputs(), geometry.group_inputs());
         let [height, width] = geometry.out_size;
         let groups = geometry.batch.div_ceil(GROUP);
-        let cells = height * groups;
+        let of_part = height * groups;
+        let cells = parts * of_part;
         let places = (GROUP.min(geometry.batch) * width).max(1);
-        let most = (BLOCK / places).max(GROUPS).min(cells);
+        let most = (BLOCK / places).max(GROUPS).min(of_part);
         let row =
             parallel::operations([geometry.batch, outputs * width + inputs * geometry.in_size[1]]);
         let copies = COPIES / (outputs * inputs * geometry.taps()).max(1);
-        let by_size = parallel::operations([height, row]) / PIECE;
-        let pieces = by_size.max(JOBS / panels.max(1)).min(copies).min(cells);
-        Self { groups, most, cells, pieces: pieces.clamp(1, MAX_PIECES) }
+        let by_size = parallel::operations([parts, height, row]) / PIECE;
+        let limit = copies.min(cells).clamp(1, MAX_PIECES);
+        let pieces = by_size.max(JOBS / panels.max(1)).clamp(1, limit);
+        // Whole ones for each part of the batch: a thread that reads others' parts delays those who next write there.
+        let (whole, limit) = (pieces.next_multiple_of(parts), limit / parts * parts);
+        let pieces = if limit > 0 { whole.min(limit) } else { pieces };
+        Self { groups, of_part, most, cells, pieces }
     }
 
     /// The cells of a piece.
@@ -73,31 +80,32 @@ impl Cut {
 
     /// Takes from `cells` the first that are summed at once: some rows of all groups, or groups of a row.
     fn block(&self, cells: &mut Range<usize>, batch: usize) -> Block {
-        let (row, group) = (cells.start / self.groups, cells.start % self.groups);
-        let some = self.most.min(cells.len());
+        let (part, cell) = (cells.start / self.of_part, cells.start % self.of_part);
+        let (row, group) = (cell / self.groups, cell % self.groups);
+        let some = self.most.min(cells.len()).min(self.of_part - cell);
         let whole = if group == 0 { some / self.groups } else { 0 };
         let (rows, groups) =
             if whole > 0 { (whole, self.groups) } else { (1, some.min(self.groups - group)) };
         cells.start += rows * groups;
         let images = group * GROUP..batch.min((group + groups) * GROUP);
-        Block { images, out_rows: row..row + rows }
+        Block { part, images, out_rows: row..row + rows }
     }
 }
 
 /// Computes the gradient, group by group, of operands for which [`can_run`] holds; and that of the bias,
-/// if it is wanted.
+/// if it is wanted. The geometry is that of a part of the batch.
 pub(in super::super) fn run<T: Element>(
     isa: Isa,
     geometry: &Geometry,
-    x: &TensorRef<'_, T>,
-    dy: &TensorRef<'_, T>,
+    x: &BatchRef<'_, T>,
+    dy: &BatchRef<'_, T>,
     dw: &mut TensorMut<'_, T>,
     mut db: Option<&mut [T]>,
 ) {
     let [mr, _] = T::run(isa, TileSize);
     let (rows, columns) = (geometry.group_outputs(), geometry.group_inputs() * geometry.taps());
     let (size, panels) = (rows * columns, rows.div_ceil(mr));
-    let cut = &Cut::new(geometry, panels);
+    let cut = &Cut::new(geometry, x.parts(), panels);
     // Of a cell: a smaller batch does not fill a group.
     let images = GROUP.min(geometry.batch.next_multiple_of(MAX_LANES));
     let packed = scratch::product([mr, cut.most, geometry.out_size[1], images]);
@@ -107,7 +115,7 @@ pub(in super::super) fn run<T: Element>(
             scratch::with(scratch::product([cut.pieces, rows]), |bias: &mut [f64]| {
                 let to = SharedMut::new(sums.as_mut_ptr());
                 let bias_to = SharedMut::new(bias.as_mut_ptr());
-                let operations = parallel::operations([size, geometry.batch, places]);
+                let operations = parallel::operations([size, x.parts(), geometry.batch, places]);
                 parallel::for_each(cut.pieces * panels, operations, |job| {
                     let (index, first) = (job / panels, job % panels * mr);
                     let panel = first..rows.min(first + mr);
@@ -186,8 +194,8 @@ fn store<T: Element>(
 /// A piece of the sum, for a panel.
 struct Piece<'a, T> {
     geometry: &'a Geometry,
-    x: &'a TensorRef<'a, T>,
-    dy: &'a TensorRef<'a, T>,
+    x: &'a BatchRef<'a, T>,
+    dy: &'a BatchRef<'a, T>,
     group: usize,
     cut: &'a Cut,
     cells: Range<usize>,
@@ -226,6 +234,9 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
 
 /// What is summed at once.
 struct Block {
+    /// Of the batch.
+    part: usize,
+    /// Of the part.
     images: Range<usize>,
     out_rows: Range<usize>,
 }
@@ -243,7 +254,8 @@ impl<T: Element> Piece<'_, T> {
     #[inline(always)]
     fn pack<V: Microkernel<Elem = T>>(&mut self, block: &Block) {
         let first = self.group * self.geometry.group_outputs() + self.rows.start;
-        let strides = self.dy.strides();
+        let dy = self.dy.part(block.part);
+        let strides = dy.strides();
         let images = block.images.len();
         let mut vectors = self.packed.chunks_exact_mut(V::LANES);
         let (mut sums, mut summed) = ([V::splat(T::ZERO); MAX_MR], 0);
@@ -262,7 +274,7 @@ impl<T: Element> Piece<'_, T> {
                         let vector = if row < self.rows.len() {
                             let from = place + image + (first + row) * strides[1];
                             // SAFETY: channel, place and images are inside `dy`, batch-last.
-                            unsafe { V::load_first(self.dy.as_ptr().add(from), lanes) }
+                            unsafe { V::load_first(dy.as_ptr().add(from), lanes) }
                         } else {
                             V::splat(T::ZERO)
                         };
@@ -312,21 +324,22 @@ impl<T: Element> Piece<'_, T> {
         }
         let Geometry { kernel, out_size, config, .. } = *self.geometry;
         let (rows, channels) = (self.rows.len(), self.geometry.group_inputs());
-        let strides = self.x.strides();
+        let x = self.x.part(block.part);
+        let strides = x.strides();
         // Where the image is seen from the first place. It is inside, since the taps hit it.
         let seen = |tap: usize, channel: usize| {
             let h = self.geometry.input_at(0, out_h.start, tap / kernel[1]) as usize;
             let w = self.geometry.input_at(1, out_w.start, tap % kernel[1]) as usize;
             let channel = self.group * channels + channel;
             let place = channel * strides[1] + h * strides[2] + w * strides[3];
-            self.x.as_ptr().wrapping_add(block.images.start + place)
+            x.as_ptr().wrapping_add(block.images.start + place)
         };
         let a_place = block.place::<V>();
         let a_row = out_size[1] * a_place;
         let first = (out_h.start - block.out_rows.start) * a_row + out_w.start * a_place;
         for column in (0..taps.len() * channels).step_by(V::NV) {
             let columns = V::NV.min(taps.len() * channels - column);
-            let mut b = [self.x.as_ptr(); MAX_NV];
+            let mut b = [x.as_ptr(); MAX_NV];
             for (j, b) in b[..columns].iter_mut().enumerate() {
                 *b = seen(taps.start + (column + j) / channels, (column + j) % channels);
             }

@@ -37,6 +37,7 @@ pub(super) fn can_run<T>(conv: &TapConv<'_, T>) -> bool {
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
 pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    debug_assert_eq!(conv.parts, 1);
     let panels = Panels::new::<T>(isa, conv.rows);
     scratch::with(panels.packed_len(conv.depth()), |weight: &mut [T]| {
         // SAFETY: the caller's duty, passed on.

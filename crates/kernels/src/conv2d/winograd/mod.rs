@@ -84,6 +84,7 @@ impl Cut {
 /// The source, the weight and the target must be valid for the sizes of `conv`, and the target's
 /// places distinct and nobody else's.
 pub(super) unsafe fn run<T: Element>(isa: Isa, conv: &TapConv<'_, T>) {
+    debug_assert_eq!(conv.parts, 1);
     let (vectors, size @ [mr, nr, panel_vectors]) = T::run(isa, Sizes(conv));
     let cut = Cut::new(conv, vectors, size);
     let row_panels = conv.rows.div_ceil(mr);
