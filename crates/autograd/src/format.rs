@@ -43,7 +43,7 @@ impl<T: Float> Backward<T> for Copied {
 }
 
 impl<T: Float> Tensor<T> {
-    /// The same tensor laid out as `format`; shares its values if they lie so already.
+    /// The same tensor laid out as `format`, in one part; shares its values if they lie so already.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl<T: Float> Tensor<T> {
         Ok(self.recorded_in(Layout::dense(self.layout().shape, &format.order())))
     }
 
-    /// The same tensor, row-major without gaps; shares its values if they lie so already.
+    /// The same tensor, row-major without gaps, in one part; shares its values if they lie so already.
     pub fn contiguous(&self) -> Self {
         self.recorded_in(Layout::row_major(self.layout().shape))
     }
@@ -70,6 +70,22 @@ impl<T: Float> Tensor<T> {
             return self.clone();
         }
         record(self.copied_to(layout), &[self], |_| Copied)
+    }
+
+    /// The same tensor with its first axis in one part.
+    pub(crate) fn in_one_part(&self) -> Self {
+        if self.parts() == 1 {
+            return self.clone();
+        }
+        self.recorded_in(Layout::dense(self.layout().shape, &self.layout().order()))
+    }
+
+    /// The same values in as many parts as `other` has, if they are not in any layout.
+    pub(crate) fn in_parts_of(&self, other: &Layout) -> Self {
+        if self.parts() == other.parts {
+            return self.detach();
+        }
+        self.copied_to(other.with_shape(self.layout().shape))
     }
 
     /// The same values laid out as `layout`, which is dense; shares them if they lie so already.
@@ -84,8 +100,16 @@ impl<T: Float> Tensor<T> {
 
     /// A copy laid out as `layout`, which is dense.
     pub(crate) fn copied_to(&self, layout: Layout) -> Self {
+        if self.parts() > 1 && layout.parts > 1 && self.parts() != layout.parts {
+            return self.detach().in_one_part().copied_to(layout);
+        }
         let mut copy = Self::for_overwrite(layout);
-        let seen = self.layout().permuted(&layout.order());
+        let parts = self.layout().parts.max(layout.parts);
+        let [from, to] = [self.layout(), &layout].map(|of| match parts {
+            1 => *of,
+            _ => of.with_axis_of_parts(parts),
+        });
+        let seen = from.permuted(&to.order());
         elementwise::copy_strided(self.memory(), &seen.shape, &seen.strides, 0, copy.make_mut())
             .expect("a tensor's layout stays inside its memory");
         copy
@@ -96,7 +120,7 @@ impl<T: Float> Tensor<T> {
 mod tests {
     use super::*;
     use crate::gradcheck::gradcheck;
-    use crate::testing::random;
+    use crate::testing::{assert_close, random};
 
     #[test]
     fn formats_change_strides_and_nothing_else() {
@@ -122,5 +146,32 @@ mod tests {
             y.mul(&x[0])?.contiguous().mul(&y)
         })
         .unwrap();
+    }
+
+    #[test]
+    fn any_two_numbers_of_parts() {
+        let x = random(1, &[12, 2, 3, 2]);
+        let in_parts = |parts| {
+            let order = MemoryFormat::BatchLast.order();
+            x.copied_to(Layout::dense_in_parts(x.layout().shape, &order, parts))
+        };
+        for a in [1, 2, 3, 4, 6, 12].map(in_parts) {
+            assert_eq!(a.to_vec(), x.to_vec());
+            for b in [1, 2, 3, 4, 6, 12].map(in_parts) {
+                assert_eq!(a.copied_to(*b.layout()).to_vec(), x.to_vec());
+                let (sum, shifted) = (a.add(&b).unwrap(), a.mul(&b.narrow(0, 3, 1).unwrap()));
+                assert_eq!(sum.to_vec(), x.add(&x).unwrap().to_vec());
+                assert_eq!(sum.parts(), a.parts());
+                let expected = x.mul(&x.narrow(0, 3, 1).unwrap()).unwrap();
+                assert_eq!(shifted.unwrap().to_vec(), expected.to_vec());
+                let rows = |x: &Tensor<f64>| x.flatten(1).unwrap();
+                let product = rows(&a).matmul(&rows(&b).transpose(0, 1).unwrap()).unwrap();
+                let expected = rows(&x).matmul(&rows(&x).transpose(0, 1).unwrap()).unwrap();
+                assert_close(&product, &expected, 1e-12);
+                let y = rows(&a).linear(&rows(&b), None).unwrap();
+                assert_close(&y, &expected, 1e-12);
+                gradcheck(&[a.clone(), b], |x| x[0].mul(&x[1])?.add(&x[1])).unwrap();
+            }
+        }
     }
 }

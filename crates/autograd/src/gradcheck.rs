@@ -105,8 +105,14 @@ fn weights(shape: &[usize]) -> Result<Tensor<f64>> {
 
 /// Which element of `x`, which is dense, lies at `place` in memory.
 fn index_of(x: &Tensor<f64>, place: usize) -> Vec<usize> {
-    let axes = x.shape().iter().zip(x.strides());
-    axes.map(|(&size, &stride)| place / stride % size).collect()
+    let part = x.layout().part();
+    let axes = part.shape.iter().zip(&*part.strides);
+    let mut index: Vec<_> =
+        axes.map(|(&size, &stride)| place % part.len() / stride % size).collect();
+    if let Some(first) = index.first_mut() {
+        *first += place / part.len() * part.shape[0];
+    }
+    index
 }
 
 #[cfg(test)]

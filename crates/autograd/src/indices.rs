@@ -1,6 +1,6 @@
 //! Where in its image plane each maximum of a pooled image lies.
 
-use topedge_kernels::{TensorMut, TensorRef};
+use topedge_kernels::{BatchMut, BatchRef};
 
 use crate::error::Result;
 use crate::layout::Layout;
@@ -24,15 +24,16 @@ impl Indices {
     }
 
     /// To read.
-    pub(crate) fn images(&self) -> Result<TensorRef<'_, u32>> {
-        let Layout { shape, strides, .. } = &self.layout;
-        Ok(TensorRef::new(self.buffer.as_slice(), Self::four(shape), Self::four(strides))?)
+    pub(crate) fn batch(&self) -> Result<BatchRef<'_, u32>> {
+        let Layout { shape, strides, parts, .. } = &self.layout;
+        let values = self.buffer.as_slice();
+        Ok(BatchRef::in_parts(values, Self::four(shape), Self::four(strides), *parts)?)
     }
 
     /// To write.
-    pub(crate) fn images_mut(&mut self) -> Result<TensorMut<'_, u32>> {
-        let Layout { shape, strides, .. } = &self.layout;
+    pub(crate) fn batch_mut(&mut self) -> Result<BatchMut<'_, u32>> {
+        let Layout { shape, strides, parts, .. } = &self.layout;
         let values = self.buffer.get_mut().expect("nobody else has these indices");
-        Ok(TensorMut::new(values, Self::four(shape), Self::four(strides))?)
+        Ok(BatchMut::in_parts(values, Self::four(shape), Self::four(strides), *parts)?)
     }
 }

@@ -1,6 +1,6 @@
 //! Where the elements of a tensor lie: pure geometry, no values.
 
-use crate::dims::Dims;
+use crate::dims::{Dims, MAX_RANK};
 use crate::error::{Error, Result};
 
 /// The number of elements of `shape`; an error of `op` if they could not be addressed.
@@ -26,6 +26,9 @@ pub(crate) struct Layout {
     pub(crate) shape: Dims,
     pub(crate) strides: Dims,
     pub(crate) offset: usize,
+    /// In how many equal parts the first axis lies, one behind the other, each as the strides say and without
+    /// gaps. Views are of tensors in one part.
+    pub(crate) parts: usize,
 }
 
 impl Layout {
@@ -37,7 +40,44 @@ impl Layout {
             strides[axis] = stride;
             stride *= shape[axis].max(1);
         }
-        Self { shape, strides, offset: 0 }
+        Self { shape, strides, offset: 0, parts: 1 }
+    }
+
+    /// As [`dense`](Self::dense), with the first axis in so many `parts`, by which its size can be divided.
+    pub(crate) fn dense_in_parts(shape: Dims, order: &[usize], parts: usize) -> Self {
+        if parts == 1 {
+            return Self::dense(shape, order);
+        }
+        Self { shape, parts, ..Self::dense(shape.with(0, shape[0] / parts), order) }
+    }
+
+    /// One of the parts; the offset is that of the first.
+    pub(crate) fn part(&self) -> Self {
+        if self.parts == 1 {
+            return *self;
+        }
+        Self { shape: self.shape.with(0, self.shape[0] / self.parts), parts: 1, ..*self }
+    }
+
+    /// The same elements with the first axis as two: `parts`, and the places in each. They are as many as there are,
+    /// or any if there is one.
+    pub(crate) fn with_axis_of_parts(&self, parts: usize) -> Self {
+        debug_assert!(self.parts == 1 || self.parts == parts);
+        let each = self.shape[0] / parts;
+        let apart = if self.parts == 1 { each * self.strides[0] } else { self.part().len() };
+        let split = |first: usize, second: usize, of: &Dims| {
+            Dims::from_fn(of.len() + 1, |axis| match axis {
+                0 => first,
+                1 => second,
+                _ => of[axis - 1],
+            })
+        };
+        Self {
+            shape: split(parts, each, &self.shape),
+            strides: split(apart, self.strides[0], &self.strides),
+            offset: self.offset,
+            parts: 1,
+        }
     }
 
     /// `shape` without gaps, the last axis innermost.
@@ -55,17 +95,20 @@ impl Layout {
     /// An axis of size 1 has, in a layout without gaps, the stride of the next axis outward, and so
     /// comes after it; other ties keep their order.
     pub(crate) fn order(&self) -> Dims {
-        let mut order = Dims::from_fn(self.shape.len(), |axis| axis);
+        let part = self.part();
+        let mut order = Dims::from_fn(part.shape.len(), |axis| axis);
         // At most six axes: `sort_by_key` is stable and does not allocate for so few.
-        order.sort_by_key(|&axis| (std::cmp::Reverse(self.strides[axis]), self.shape[axis] == 1));
+        order.sort_by_key(|&axis| (std::cmp::Reverse(part.strides[axis]), part.shape[axis] == 1));
         order
     }
 
-    /// Another shape without gaps, its axes in memory in this order; row-major if it is of another
-    /// rank.
+    /// Another shape without gaps, its axes in memory in this order, and in as many parts if the first axis is as
+    /// long; row-major if it is of another rank.
     pub(crate) fn with_shape(&self, shape: Dims) -> Self {
         if shape.len() == self.shape.len() {
-            Self::dense(shape, &self.order())
+            let as_many = shape.first() == self.shape.first() && !shape.contains(&0);
+            let parts = if as_many { self.parts } else { 1 };
+            Self::dense_in_parts(shape, &self.order(), parts)
         } else {
             Self::row_major(shape)
         }
@@ -79,27 +122,33 @@ impl Layout {
     /// Whether each element lies at the same distance from the first as in `other`.
     pub(crate) fn same_strides(&self, other: &Self) -> bool {
         self.shape == other.shape
+            && self.parts == other.parts
             && (self.shape.contains(&0)
                 || (0..self.shape.len())
                     .all(|axis| self.shape[axis] == 1 || self.strides[axis] == other.strides[axis]))
     }
 
-    /// This layout, without gaps, as `[outer][size of axis][inner]`.
+    /// This layout, without gaps, as `[outer][size of axis][inner]`; the first axis of one in parts is not to be
+    /// asked for.
     pub(crate) fn around(&self, axis: usize) -> [usize; 3] {
-        let order = self.order();
+        debug_assert!(self.parts == 1 || axis > 0);
+        let (order, part) = (self.order(), self.part());
         let place = order.iter().position(|&a| a == axis).expect("the axis is one of the order");
-        let product = |axes: &[usize]| axes.iter().map(|&a| self.shape[a]).product();
-        [product(&order[..place]), self.shape[axis], product(&order[place + 1..])]
+        let product = |axes: &[usize]| axes.iter().map(|&a| part.shape[a]).product::<usize>();
+        let outer = self.parts * product(&order[..place]);
+        [outer, self.shape[axis], product(&order[place + 1..])]
     }
 
     /// Axis `axes[i]` of this as axis `i`.
     pub(crate) fn permuted(&self, axes: &[usize]) -> Self {
+        debug_assert_eq!(self.parts, 1);
         let permute = |dims: &Dims| Dims::from_fn(axes.len(), |i| dims[axes[i]]);
         Self { shape: permute(&self.shape), strides: permute(&self.strides), ..*self }
     }
 
     /// `len` places along `axis` from `start` on. The caller has checked that they are inside.
     pub(crate) fn narrowed(&self, axis: usize, start: usize, len: usize) -> Self {
+        debug_assert_eq!(self.parts, 1);
         Self {
             shape: self.shape.with(axis, len),
             // An empty range may start at the end, where nothing lies to point at.
@@ -110,6 +159,7 @@ impl Layout {
 
     /// Repeated along leading axes and axes of size 1 to `shape`, which it broadcasts to.
     pub(crate) fn broadcast(&self, shape: Dims) -> Self {
+        debug_assert_eq!(self.parts, 1);
         let leading = shape.len() - self.shape.len();
         let strides = Dims::from_fn(shape.len(), |axis| {
             let repeats = axis < leading || self.shape[axis - leading] == 1;
@@ -119,11 +169,17 @@ impl Layout {
     }
 
     /// The same elements, in the same row-major sequence, as another shape of equal length; `None`
-    /// if no strides say that.
+    /// if no strides say that. Of a tensor in parts the first axis has to stay.
     ///
     /// Runs of old axes and of new axes with equal products are matched from the left. A run of old
     /// axes must step evenly through memory; the new strides follow from its innermost one.
     pub(crate) fn reshaped(&self, shape: Dims) -> Option<Self> {
+        if self.parts > 1 {
+            let keeps = shape.len() < MAX_RANK && shape.first() == self.shape.first();
+            let part = if keeps { shape.with(0, shape[0] / self.parts) } else { return None };
+            let part = self.part().reshaped(part)?;
+            return Some(Self { shape, parts: self.parts, ..part });
+        }
         if shape.contains(&0) {
             return Some(Self::row_major(shape));
         }
@@ -159,7 +215,7 @@ impl Layout {
         }
         // What is left has size 1.
         strides[from..].fill(stride);
-        Some(Self { shape, strides, offset: self.offset })
+        Some(Self { shape, strides, offset: self.offset, parts: 1 })
     }
 }
 
@@ -189,6 +245,37 @@ mod tests {
                 assert!(to.same_strides(&layout(&[2, 7, 4, 5], &order)), "{shape:?} {order:?}");
             }
         }
+    }
+
+    #[test]
+    fn parts_of_the_first_axis() {
+        let shape = [6, 2, 3, 5];
+        let of = |order: &[usize], parts| Layout::dense_in_parts(dims(&shape), order, parts);
+        let parts = of(&BATCH_LAST, 3);
+        assert!(parts.is_dense());
+        assert_eq!(parts.strides[..], [1, 30, 10, 2]);
+        assert_eq!(parts.part().shape[..], [2, 2, 3, 5]);
+        assert_eq!(parts.around(1), [3, 2, 30]);
+        assert!(!parts.same_strides(&of(&BATCH_LAST, 1)));
+        // With another number of channels in as many parts, with another batch in one.
+        assert_eq!(parts.with_shape(dims(&[6, 7, 3, 5])).parts, 3);
+        assert_eq!(parts.with_shape(dims(&[5, 2, 3, 5])).parts, 1);
+        assert_eq!(parts.with_shape(dims(&[6, 0, 3, 5])).parts, 1);
+        let split = parts.with_axis_of_parts(3);
+        assert_eq!(
+            (&split.shape[..], &split.strides[..]),
+            (&[3, 2, 2, 3, 5][..], &[60, 1, 30, 10, 2][..])
+        );
+        let split = of(&BATCH_LAST, 1).with_axis_of_parts(3);
+        assert_eq!(
+            (&split.shape[..], &split.strides[..]),
+            (&[3, 2, 2, 3, 5][..], &[2, 1, 90, 30, 6][..])
+        );
+        let flat = parts.reshaped(dims(&[6, 30])).unwrap();
+        assert_eq!((&flat.strides[..], flat.parts, flat.is_dense()), (&[1, 2][..], 3, true));
+        assert_eq!(parts.reshaped(dims(&[3, 60])), None);
+        // Parts of one place each: the order of the axes is kept.
+        assert_eq!(of(&BATCH_LAST, 6).order()[..], BATCH_LAST);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::dims::Dims;
+use crate::dims::{Dims, MAX_RANK};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::layout::{Layout, checked_len};
@@ -27,7 +27,8 @@ pub(crate) enum Origin<T: Float> {
 /// which copies values that are shared, so that no other tensor ever changes with this one.
 ///
 /// Images are `[batch, channels, height, width]` whatever their [`MemoryFormat`](crate::MemoryFormat).
-/// Results lie in memory in the axis order of their (first) input.
+/// Results lie in memory in the axis order of their (first) input, and mostly in as many
+/// [parts](Self::parts).
 ///
 /// ```
 /// use topedge_autograd::Tensor;
@@ -75,11 +76,49 @@ impl<T: Float> Tensor<T> {
     /// # Ok::<(), topedge_autograd::Error>(())
     /// ```
     pub fn from_strided(values: Vec<T>, shape: &[usize], strides: &[usize]) -> Result<Self> {
+        Self::from_parts(values, shape, strides, 1)
+    }
+
+    /// As [`from_strided`](Self::from_strided), with the first axis in so many equal `parts`, one behind the other:
+    /// the strides are those in a part.
+    ///
+    /// Threads that take a part of a batch each share nothing of it, whatever lies innermost. Results are in as many
+    /// parts where an operation goes image by image; one that does not copies to one part.
+    ///
+    /// # Errors
+    ///
+    /// If the first axis does not fall into so many parts (a tensor without elements, or of
+    /// [`MAX_RANK`] axes, into one), the strides are not those of a part's axes in some
+    /// order without gaps, or `values` has another length.
+    ///
+    /// ```
+    /// use topedge_autograd::Tensor;
+    ///
+    /// // Four images of two features, batch last in each of two parts.
+    /// let values = vec![1.0f32, 3.0, 2.0, 4.0, 5.0, 7.0, 6.0, 8.0];
+    /// let x = Tensor::from_parts(values, &[4, 2], &[1, 2], 2)?;
+    /// assert_eq!(x.to_vec(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    /// # Ok::<(), topedge_autograd::Error>(())
+    /// ```
+    pub fn from_parts(
+        values: Vec<T>,
+        shape: &[usize],
+        strides: &[usize],
+        parts: usize,
+    ) -> Result<Self> {
         let op = "tensor";
-        checked_len(op, shape)?;
-        let layout =
-            Layout { shape: Dims::new(op, shape)?, strides: Dims::new(op, strides)?, offset: 0 };
+        let len = checked_len(op, shape)?;
+        let size = shape.first().copied().unwrap_or(1);
+        // What has no elements is in one part. A copy from parts to one needs an axis more.
+        let most = if len == 0 || shape.len() == MAX_RANK { 1 } else { size };
+        if parts == 0 || parts > most || size % parts != 0 {
+            let expected = format!("one into which axis 0 of shape {shape:?} falls evenly");
+            return Err(Error::shape(op, "number of parts", expected, parts));
+        }
+        let (shape, strides) = (Dims::new(op, shape)?, Dims::new(op, strides)?);
+        let layout = Layout { shape, strides, offset: 0, parts };
         if shape.len() != strides.len() || !layout.is_dense() {
+            let shape = layout.part().shape;
             let expected = format!("those of shape {shape:?} in some order of axes, without gaps");
             return Err(Error::shape(op, "strides", expected, format!("{strides:?}")));
         }
@@ -150,9 +189,15 @@ impl<T: Float> Tensor<T> {
         &self.layout.shape
     }
 
-    /// The elements in memory between neighbours along each axis.
+    /// The elements in memory between neighbours along each axis, in one of the [`parts`](Self::parts).
     pub fn strides(&self) -> &[usize] {
         &self.layout.strides
+    }
+
+    /// In how many equal parts the first axis lies, one behind the other: 1, but for batches of
+    /// [`from_parts`](Self::from_parts) and what comes of them.
+    pub fn parts(&self) -> usize {
+        self.layout.parts
     }
 
     /// The number of axes.
@@ -303,6 +348,20 @@ mod tests {
         assert!(Tensor::from_strided(vec![1.0f32; 6], &[2, 3], &[1, 1]).is_err());
         assert!(Tensor::from_strided(vec![1.0f32; 7], &[2, 3], &[1, 2]).is_err());
         assert!(Tensor::from_strided(vec![1.0f32; 6], &[2, 3], &[usize::MAX, 1]).is_err());
+        let parts = |shape: &[usize], strides: &[usize], parts| {
+            let values = vec![1.0f32; shape.iter().product()];
+            Tensor::from_parts(values, shape, strides, parts).map(|x| x.parts())
+        };
+        assert_eq!(parts(&[4, 3], &[1, 2], 2), Ok(2));
+        assert_eq!(parts(&[], &[], 1), Ok(1));
+        let error = parts(&[4, 3], &[1, 2], 3).unwrap_err().to_string();
+        let expected = "expected one into which axis 0 of shape [4, 3] falls evenly, got 3";
+        assert_eq!(error, format!("tensor: number of parts: {expected}"));
+        assert!(parts(&[4, 3], &[1, 2], 0).is_err());
+        assert!(parts(&[0, 3], &[1, 1], usize::MAX).is_err());
+        assert!(parts(&[4, 1, 1, 1, 1, 1], &[1; 6], 2).is_err());
+        // The strides of the whole.
+        assert!(parts(&[4, 3], &[1, 4], 2).is_err());
     }
 
     #[test]

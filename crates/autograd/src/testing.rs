@@ -2,6 +2,7 @@
 
 use crate::float::Float;
 use crate::format::MemoryFormat;
+use crate::layout::Layout;
 use crate::tensor::Tensor;
 
 /// Reproducible values between -1 and 1, none of them twice or near another's negative, so that
@@ -19,10 +20,19 @@ pub(crate) fn positive(seed: u64, shape: &[usize]) -> Tensor<f64> {
     random(seed, shape).add_scalar(1.5)
 }
 
-/// The same image in each memory format.
-pub(crate) fn formats(x: &Tensor<f64>) -> [Tensor<f64>; 3] {
-    [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast, MemoryFormat::BatchLast]
-        .map(|format| x.to_format(format).unwrap())
+/// The same image in each memory format, and batch-last in parts.
+pub(crate) fn formats(x: &Tensor<f64>) -> [Tensor<f64>; 4] {
+    let [a, b, c] = [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast, MemoryFormat::BatchLast]
+        .map(|format| x.to_format(format).unwrap());
+    let parts = in_parts(&c);
+    [a, b, c, parts]
+}
+
+/// The same values with the first axis in as few parts as it can be cut into, lying alike in each.
+pub(crate) fn in_parts(x: &Tensor<f64>) -> Tensor<f64> {
+    let size = x.shape()[0];
+    let parts = (2..=size).find(|parts| size % parts == 0).unwrap_or(1);
+    x.copied_to(Layout::dense_in_parts(x.layout().shape, &x.layout().order(), parts))
 }
 
 /// The same values, lying apart in memory: every other element of a larger tensor.
@@ -38,7 +48,7 @@ pub(crate) fn with_gaps(x: &Tensor<f64>) -> Tensor<f64> {
 pub(crate) fn single(x: &Tensor<f64>) -> Tensor<f32> {
     let x = x.without_gaps();
     let values = x.dense().iter().map(|&v| v as f32).collect();
-    Tensor::from_strided(values, x.shape(), x.strides()).unwrap()
+    Tensor::from_parts(values, x.shape(), x.strides(), x.parts()).unwrap()
 }
 
 /// Asserts that two tensors have one shape and nearly the same values.

@@ -1,6 +1,6 @@
 //! Tensors as kernels see them.
 
-use topedge_kernels::{MatMut, MatRef, ShapeError, TensorMut, TensorRef};
+use topedge_kernels::{BatchMut, BatchRef, MatMut, MatRef, ShapeError, TensorMut, TensorRef};
 
 use crate::error::{Error, Result};
 use crate::float::Float;
@@ -31,8 +31,17 @@ impl<T: Float> Tensor<T> {
         exactly(op, what, axes, self.shape(), self.shape())
     }
 
-    /// A matrix to read.
+    /// Refuses a tensor in several parts.
+    fn check_one_part(&self, op: &'static str, what: &str) -> Result<()> {
+        match self.parts() {
+            1 => Ok(()),
+            parts => Err(Error::shape(op, format!("number of parts of {what}"), 1, parts)),
+        }
+    }
+
+    /// A matrix to read, in one part.
     pub(crate) fn matrix(&self, op: &'static str, what: &str, axes: &str) -> Result<MatRef<'_, T>> {
+        self.check_one_part(op, what)?;
         let shape = self.sizes(op, what, axes)?;
         let strides = exactly(op, what, axes, self.strides(), self.shape())?;
         Ok(MatRef::new(self.memory(), shape, strides)?)
@@ -45,23 +54,50 @@ impl<T: Float> Tensor<T> {
         Ok(MatMut::new(self.make_mut(), shape, strides)?)
     }
 
-    /// Images or weights to read.
+    /// Images or weights to read, in one part.
     pub(crate) fn images(
         &self,
         op: &'static str,
         what: &str,
         axes: &str,
     ) -> Result<TensorRef<'_, T>> {
+        self.check_one_part(op, what)?;
         let shape = self.sizes(op, what, axes)?;
         let strides = exactly(op, what, axes, self.strides(), self.shape())?;
         Ok(TensorRef::new(self.memory(), shape, strides)?)
     }
 
-    /// Images or weights to write.
+    /// Images or weights to write, in one part.
     pub(crate) fn images_mut(&mut self, op: &'static str, what: &str) -> Result<TensorMut<'_, T>> {
+        debug_assert_eq!(self.parts(), 1);
         let shape = self.sizes(op, what, "four axes")?;
         let strides = exactly(op, what, "four axes", self.strides(), self.shape())?;
         Ok(TensorMut::new(self.make_mut(), shape, strides)?)
+    }
+
+    /// Images to read, in any number of parts.
+    pub(crate) fn batch(
+        &self,
+        op: &'static str,
+        what: &str,
+        axes: &str,
+    ) -> Result<BatchRef<'_, T>> {
+        if self.parts() == 1 {
+            return Ok(self.images(op, what, axes)?.into());
+        }
+        let shape = self.sizes(op, what, axes)?;
+        let strides = exactly(op, what, axes, self.strides(), self.shape())?;
+        Ok(BatchRef::in_parts(self.dense(), shape, strides, self.parts())?)
+    }
+
+    /// Images to write, in any number of parts.
+    pub(crate) fn batch_mut(&mut self, op: &'static str, what: &str) -> Result<BatchMut<'_, T>> {
+        if self.parts() == 1 {
+            return Ok(self.images_mut(op, what)?.into());
+        }
+        let (shape, parts) = (self.sizes(op, what, "four axes")?, self.parts());
+        let strides = exactly(op, what, "four axes", self.strides(), self.shape())?;
+        Ok(BatchMut::in_parts(self.make_mut(), shape, strides, parts)?)
     }
 
     /// A vector to read that `op` needs to have `len` elements.

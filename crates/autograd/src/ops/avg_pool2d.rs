@@ -22,10 +22,14 @@ impl<T: Float> Backward<T> for AvgPool2d {
         let op = "avg_pool2d";
         grads.add(0, || {
             let mut dx = Tensor::for_overwrite(self.x);
-            let (dy, place) = (dy.images(op, "dy", X)?, dx.images_mut(op, "dx")?);
-            match &self.config {
-                Some(config) => pool::avg_backward(dy, config, place)?,
-                None => pool::adaptive_avg_backward(dy, place)?,
+            let dy = dy.in_parts_of(&self.x);
+            let (of_y, mut of_x) = (dy.batch(op, "dy", X)?, dx.batch_mut(op, "dx")?);
+            for part in 0..of_y.parts() {
+                let (dy, place) = (of_y.part(part), of_x.part(part));
+                match &self.config {
+                    Some(config) => pool::avg_backward(dy, config, place)?,
+                    None => pool::adaptive_avg_backward(dy, place)?,
+                }
             }
             Ok(dx)
         })
@@ -41,9 +45,12 @@ impl<T: Float> Tensor<T> {
     /// If the tensor does not have four axes, or the configuration does not fit.
     pub fn avg_pool2d(&self, config: &Pool2dConfig) -> Result<Self> {
         let op = "avg_pool2d";
-        let x = self.images(op, "x", X)?;
+        let x = self.batch(op, "x", X)?;
         let mut y = self.like_with_shape(op, &pool::output_shape(x.shape(), config)?)?;
-        pool::avg_forward(x, config, y.images_mut(op, "y")?)?;
+        let mut of_y = y.batch_mut(op, "y")?;
+        for part in 0..x.parts() {
+            pool::avg_forward(x.part(part), config, of_y.part(part))?;
+        }
         Ok(self.record_avg_pool(y, Some(*config)))
     }
 
@@ -56,10 +63,13 @@ impl<T: Float> Tensor<T> {
     /// If the tensor does not have four axes, or images or output are empty.
     pub fn adaptive_avg_pool2d(&self, size: [usize; 2]) -> Result<Self> {
         let op = "adaptive_avg_pool2d";
-        let x = self.images(op, "x", X)?;
+        let x = self.batch(op, "x", X)?;
         let [n, c, ..] = x.shape();
         let mut y = self.like_with_shape(op, &[n, c, size[0], size[1]])?;
-        pool::adaptive_avg_forward(x, y.images_mut(op, "y")?)?;
+        let mut of_y = y.batch_mut(op, "y")?;
+        for part in 0..x.parts() {
+            pool::adaptive_avg_forward(x.part(part), of_y.part(part))?;
+        }
         Ok(self.record_avg_pool(y, None))
     }
 

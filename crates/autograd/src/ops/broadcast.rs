@@ -55,7 +55,11 @@ pub(super) fn zip_broadcast<T: Float>(
 impl<T: Float> Tensor<T> {
     /// Repeated to the shape of `layout`, which is dense, and laid out so.
     fn broadcast_to(&self, layout: Layout) -> Self {
-        self.view(self.layout().broadcast(layout.shape)).in_layout(&layout)
+        if self.layout().shape == layout.shape {
+            return self.in_layout(&layout);
+        }
+        let x = self.detach().in_one_part();
+        x.view(x.layout().broadcast(layout.shape)).in_layout(&layout)
     }
 
     /// The adjoint of broadcasting from `shape`: the sum over what was repeated.
@@ -64,7 +68,8 @@ impl<T: Float> Tensor<T> {
         while sum.rank() > shape.len() {
             sum = sum.sum_axis(0, false)?;
         }
-        for (axis, &size) in shape.iter().enumerate() {
+        // The first axis, along which parts have to be copied together, when there is least left.
+        for (axis, &size) in shape.iter().enumerate().rev() {
             if size == 1 && sum.shape()[axis] != 1 {
                 sum = sum.sum_axis(axis, true)?;
             }

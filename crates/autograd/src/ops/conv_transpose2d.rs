@@ -20,6 +20,7 @@ struct ConvTranspose2d<T: Float> {
 
 impl<T: Float> Backward<T> for ConvTranspose2d<T> {
     fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        let dy = &dy.in_parts_of(self.x.layout());
         let of_y = dy.images(OP, "dy", "four axes")?;
         grads.add(0, || {
             let mut dx = self.x.like_with_shape(OP, self.x.shape())?;
@@ -72,6 +73,10 @@ impl<T: Float> Tensor<T> {
         bias: Option<&Self>,
         config: &ConvTranspose2dConfig,
     ) -> Result<Self> {
+        if self.parts() > 1 {
+            return self.in_one_part().conv_transpose2d(weight, bias, config);
+        }
+        let weight = &weight.in_one_part();
         let of_x = self.images(OP, "x", X)?;
         let of_weight = weight.images(OP, "weight", WEIGHT)?;
         let shape = conv_transpose2d::output_shape(of_x.shape(), of_weight.shape(), config)?;

@@ -50,6 +50,9 @@ impl<T: Float> Tensor<T> {
     /// # Ok::<(), topedge_autograd::Error>(())
     /// ```
     pub fn cross_entropy(&self, labels: &[u32], config: &CrossEntropyConfig<T>) -> Result<Self> {
+        if self.parts() > 1 {
+            return self.in_one_part().cross_entropy(labels, config);
+        }
         let op = "cross_entropy";
         if !(0.0..=1.0).contains(&config.label_smoothing) {
             let got = config.label_smoothing;

@@ -19,6 +19,7 @@ struct Linear<T: Float> {
 
 impl<T: Float> Backward<T> for Linear<T> {
     fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        let dy = &dy.in_parts_of(self.x.layout());
         let of_y: MatRef<'_, T> = dy.matrix(OP, "dy", "[n, out]")?;
         grads.add(0, || {
             let mut dx = self.x.like_with_shape(OP, self.x.shape())?;
@@ -44,6 +45,10 @@ impl<T: Float> Tensor<T> {
     ///
     /// If a shape is another.
     pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Result<Self> {
+        if self.parts() > 1 {
+            return self.in_one_part().linear(weight, bias);
+        }
+        let weight = &weight.in_one_part();
         let [n, inputs] = self.sizes(OP, "x", X)?;
         let [outputs, weight_inputs] = weight.sizes(OP, "weight", WEIGHT)?;
         if inputs != weight_inputs {

@@ -30,6 +30,9 @@ impl<T: Float> Tensor<T> {
     ///
     /// If there is no such axis.
     pub fn log_softmax(&self, axis: usize) -> Result<Self> {
+        if axis == 0 && self.parts() > 1 {
+            return self.in_one_part().log_softmax(axis);
+        }
         self.check_axis("log_softmax", axis)?;
         let [outer, n, inner] = self.layout().around(axis);
         let y = self.map(|x, y| softmax::log_softmax(x, outer, n, inner, y));

@@ -1,6 +1,6 @@
 //! Maxima over windows.
 
-use topedge_kernels::TensorRef;
+use topedge_kernels::BatchRef;
 use topedge_kernels::pool::{self, Pool2dConfig};
 
 use crate::dims::Dims;
@@ -24,8 +24,12 @@ impl<T: Float> Backward<T> for MaxPool2d {
         let op = "max_pool2d";
         grads.add(0, || {
             let mut dx = Tensor::for_overwrite(self.x);
-            let dy: TensorRef<'_, T> = dy.images(op, "dy", X)?;
-            pool::max_backward(dy, self.indices.images()?, dx.images_mut(op, "dx")?)?;
+            let dy = dy.in_parts_of(&self.x);
+            let of_y: BatchRef<'_, T> = dy.batch(op, "dy", X)?;
+            let (indices, mut of_x) = (self.indices.batch()?, dx.batch_mut(op, "dx")?);
+            for part in 0..of_y.parts() {
+                pool::max_backward(of_y.part(part), indices.part(part), of_x.part(part))?;
+            }
             Ok(dx)
         })
     }
@@ -40,10 +44,13 @@ impl<T: Float> Tensor<T> {
     /// If the tensor does not have four axes, or the configuration does not fit.
     pub fn max_pool2d(&self, config: &Pool2dConfig) -> Result<Self> {
         let op = "max_pool2d";
-        let x = self.images(op, "x", X)?;
+        let x = self.batch(op, "x", X)?;
         let mut y = self.like_with_shape(op, &pool::output_shape(x.shape(), config)?)?;
         let mut indices = Indices::for_overwrite(*y.layout());
-        pool::max_forward(x, config, y.images_mut(op, "y")?, indices.images_mut()?)?;
+        let (mut of_y, mut of_indices) = (y.batch_mut(op, "y")?, indices.batch_mut()?);
+        for part in 0..x.parts() {
+            pool::max_forward(x.part(part), config, of_y.part(part), of_indices.part(part))?;
+        }
         Ok(self.record_max_pool(y, indices))
     }
 
@@ -55,11 +62,14 @@ impl<T: Float> Tensor<T> {
     /// If the tensor does not have four axes, or images or output are empty.
     pub fn adaptive_max_pool2d(&self, size: [usize; 2]) -> Result<Self> {
         let op = "adaptive_max_pool2d";
-        let x = self.images(op, "x", X)?;
+        let x = self.batch(op, "x", X)?;
         let [n, c, ..] = x.shape();
         let mut y = self.like_with_shape(op, &[n, c, size[0], size[1]])?;
         let mut indices = Indices::for_overwrite(*y.layout());
-        pool::adaptive_max_forward(x, y.images_mut(op, "y")?, indices.images_mut()?)?;
+        let (mut of_y, mut of_indices) = (y.batch_mut(op, "y")?, indices.batch_mut()?);
+        for part in 0..x.parts() {
+            pool::adaptive_max_forward(x.part(part), of_y.part(part), of_indices.part(part))?;
+        }
         Ok(self.record_max_pool(y, indices))
     }
 

@@ -34,13 +34,16 @@ impl<T: Float> Backward<T> for Narrow {
 }
 
 impl<T: Float> Tensor<T> {
-    /// The `len` places of `axis` from `start` on. Shares the values. The gradient is `dy` there
+    /// The `len` places of `axis` from `start` on. Shares the values of a tensor in one part. The gradient is `dy` there
     /// and 0 elsewhere.
     ///
     /// # Errors
     ///
     /// If there is no such axis, or it ends before `start + len`.
     pub fn narrow(&self, axis: usize, start: usize, len: usize) -> Result<Self> {
+        if self.parts() > 1 {
+            return self.in_one_part().narrow(axis, start, len);
+        }
         let op = "narrow";
         self.check_axis(op, axis)?;
         let size = self.shape()[axis];

@@ -21,7 +21,11 @@ impl<T: Float> Backward<T> for Pad {
     fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || {
             let mut dx = Tensor::for_overwrite(self.x);
-            pad::backward(dy.images(OP, "dy", X)?, &self.config, dx.images_mut(OP, "dx")?)?;
+            let dy = dy.in_parts_of(&self.x);
+            let (of_y, mut of_x) = (dy.batch(OP, "dy", X)?, dx.batch_mut(OP, "dx")?);
+            for part in 0..of_y.parts() {
+                pad::backward(of_y.part(part), &self.config, of_x.part(part))?;
+            }
             Ok(dx)
         })
     }
@@ -45,9 +49,12 @@ impl<T: Float> Tensor<T> {
     /// # Ok::<(), topedge_autograd::Error>(())
     /// ```
     pub fn pad(&self, config: &Pad2dConfig) -> Result<Self> {
-        let of_x = self.images(OP, "x", X)?;
+        let of_x = self.batch(OP, "x", X)?;
         let mut y = self.like_with_shape(OP, &pad::output_shape(of_x.shape(), config)?)?;
-        pad::forward(of_x, config, y.images_mut(OP, "y")?)?;
+        let mut of_y = y.batch_mut(OP, "y")?;
+        for part in 0..of_x.parts() {
+            pad::forward(of_x.part(part), config, of_y.part(part))?;
+        }
         let x = self.layout().with_shape(self.layout().shape);
         Ok(record(y, &[self], |_| Pad { x, config: *config }))
     }

@@ -18,12 +18,15 @@ impl<T: Float> Backward<T> for Permute {
 }
 
 impl<T: Float> Tensor<T> {
-    /// Axis `axes[i]` as axis `i`. Shares the values.
+    /// Axis `axes[i]` as axis `i`. Shares the values of a tensor in one part.
     ///
     /// # Errors
     ///
     /// If `axes` does not name each axis once.
     pub fn permute(&self, axes: &[usize]) -> Result<Self> {
+        if self.parts() > 1 {
+            return self.in_one_part().permute(axes);
+        }
         let rank = self.rank();
         let place = |axis: usize| axes.iter().position(|&a| a == axis);
         if axes.len() != rank || (0..rank).any(|axis| place(axis).is_none()) {

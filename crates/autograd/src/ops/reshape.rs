@@ -35,6 +35,7 @@ impl<T: Float> Tensor<T> {
         let y = match self.layout().reshaped(to) {
             Some(layout) => self.view(layout),
             None => {
+                // In one part, too.
                 let x = self.detach().contiguous();
                 let layout = x.layout().reshaped(to).expect("any shape fits row-major elements");
                 x.view(layout)

@@ -29,6 +29,9 @@ impl<T: Float> Tensor<T> {
     ///
     /// If there is no such axis.
     pub fn softmax(&self, axis: usize) -> Result<Self> {
+        if axis == 0 && self.parts() > 1 {
+            return self.in_one_part().softmax(axis);
+        }
         self.check_axis("softmax", axis)?;
         let [outer, n, inner] = self.layout().around(axis);
         let y = self.map(|x, y| softmax::softmax(x, outer, n, inner, y));

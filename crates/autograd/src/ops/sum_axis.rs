@@ -71,6 +71,9 @@ impl<T: Float> Tensor<T> {
         scale: impl FnOnce(usize) -> T,
     ) -> Result<Self> {
         self.check_axis(op, axis)?;
+        if axis == 0 && self.parts() > 1 {
+            return self.in_one_part().reduce_axis(op, axis, keep, kernel, scale);
+        }
         let x = self.without_gaps();
         let [outer, n, inner] = x.layout().around(axis);
         let mut y = x.like_with_shape(op, &x.layout().shape.with(axis, 1))?;
