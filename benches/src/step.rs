@@ -27,7 +27,7 @@ impl TrainingStep {
         let data = DataLoaders::new(&digits::generate(&digits)?, &config)?;
         let batch = data.train.epoch(0).next().expect("there is one")?;
         Ok(TrainingStep {
-            x: Tensor::from_strided(batch.values, &batch.shape, &batch.strides)?,
+            x: Tensor::from_parts(batch.values, &batch.shape, &batch.strides, batch.parts)?,
             labels: batch.labels,
             network: Net::SimpleCnnBn
                 .build(&NetConfig::default(), &mut Pcg64::seed_from_u64(42))?,

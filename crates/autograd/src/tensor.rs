@@ -111,7 +111,7 @@ impl<T: Float> Tensor<T> {
         let size = shape.first().copied().unwrap_or(1);
         // What has no elements is in one part. A copy from parts to one needs an axis more.
         let most = if len == 0 || shape.len() == MAX_RANK { 1 } else { size };
-        if parts == 0 || parts > most || size % parts != 0 {
+        if parts == 0 || parts > most || !size.is_multiple_of(parts) {
             let expected = format!("one into which axis 0 of shape {shape:?} falls evenly");
             return Err(Error::shape(op, "number of parts", expected, parts));
         }

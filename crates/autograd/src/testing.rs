@@ -31,7 +31,7 @@ pub(crate) fn formats(x: &Tensor<f64>) -> [Tensor<f64>; 4] {
 /// The same values with the first axis in as few parts as it can be cut into, lying alike in each.
 pub(crate) fn in_parts(x: &Tensor<f64>) -> Tensor<f64> {
     let size = x.shape()[0];
-    let parts = (2..=size).find(|parts| size % parts == 0).unwrap_or(1);
+    let parts = (2..=size).find(|&parts| size.is_multiple_of(parts)).unwrap_or(1);
     x.copied_to(Layout::dense_in_parts(x.layout().shape, &x.layout().order(), parts))
 }
 

@@ -31,7 +31,7 @@ fn positive(seed: usize, shape: &[usize]) -> Tensor<f64> {
 fn in_parts(x: &Tensor<f64>) -> Tensor<f64> {
     let shape: [usize; 4] = x.shape().try_into().unwrap();
     let [n, _, h, w] = shape;
-    let parts = (2..=n).find(|parts| n % parts == 0).unwrap();
+    let parts = (2..=n).find(|&parts| n.is_multiple_of(parts)).unwrap();
     let some = n / parts;
     let values = x.dense_slice().unwrap();
     // Of each place the images of a part.

@@ -177,7 +177,7 @@ macro_rules! batch {
                     return Err(ShapeError::new($op, "number of parts", expected, parts));
                 }
                 for (what, size) in [("images", shape[0]), ("elements", data.len())] {
-                    if size % parts != 0 {
+                    if !size.is_multiple_of(parts) {
                         let expected = format!("a multiple of the number of parts, {parts}");
                         let what = format!("number of {what}");
                         return Err(ShapeError::new($op, what, expected, size));

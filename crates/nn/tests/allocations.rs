@@ -6,7 +6,7 @@ use std::any::TypeId;
 use rand::SeedableRng;
 use topedge_autograd::{Tape, Tensor};
 use topedge_data::digits::{self, Digits};
-use topedge_data::{DataLoaders, LoadersConfig};
+use topedge_data::{DataLoaders, LoadersConfig, MemoryFormat};
 use topedge_nn::callbacks::Recorder;
 use topedge_nn::losses::{CrossEntropy, Loss};
 use topedge_nn::optim::{Adam, Optimizer};
@@ -21,9 +21,11 @@ fn steps_and_predictions_allocate_nothing(batch: usize) {
     let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
     let mut network = Net::SimpleCnnBn.build(&NetConfig::default(), &mut rng).unwrap();
     let pixels = (0..batch * 28 * 28).map(|i| (0.1 * i as f32).sin()).collect();
-    // Batch-last, as the loader hands it out.
-    let strides = [1, 28 * 28 * batch, 28 * batch, batch];
-    let x = Tensor::from_strided(pixels, &[batch, 1, 28, 28], &strides).unwrap();
+    // Batch-last, in parts, as the loader hands it out.
+    let format = MemoryFormat::BatchLast;
+    let parts = format.parts(batch);
+    let strides = format.strides([batch / parts, 1, 28, 28]);
+    let x = Tensor::from_parts(pixels, &[batch, 1, 28, 28], &strides, parts).unwrap();
     let labels: Vec<u32> = (0..batch as u32).map(|i| i % 10).collect();
     let loss_fn = CrossEntropy::default();
     let mut optimizer = Adam::fastai();

@@ -17,8 +17,8 @@ use topedge_nn::metrics::Accuracy;
 use topedge_nn::{Callback, Flow, Learner, Net, NetConfig, State, StateValues, state_dict};
 
 /// Trains anew; a hash of all that the network has learned and of what validation said.
-fn train(splits: &Splits, epochs: usize, prefetch: bool) -> u64 {
-    let data = DataLoaders::new(splits, &LoadersConfig { batch_size: 32, ..Default::default() });
+fn train(splits: &Splits, batch_size: usize, epochs: usize, prefetch: bool) -> u64 {
+    let data = DataLoaders::new(splits, &LoadersConfig { batch_size, ..Default::default() });
     let DataLoaders { train, valid } = data.unwrap();
     let again = |loader: DataLoader| {
         let config = LoaderConfig { prefetch, ..loader.config().clone() };
@@ -46,7 +46,7 @@ fn train(splits: &Splits, epochs: usize, prefetch: bool) -> u64 {
     hasher.finish()
 }
 
-fn one_hash(images: usize, epochs: usize, repeats: usize) {
+fn one_hash(images: usize, batch_size: usize, epochs: usize, repeats: usize) {
     let config = Digits { train: images, valid: 100, ..Default::default() };
     let splits = digits::generate(&config).unwrap();
     for isa in Isa::available() {
@@ -55,7 +55,7 @@ fn one_hash(images: usize, epochs: usize, repeats: usize) {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             for prefetch in [false, true] {
                 for _ in 0..repeats {
-                    let run = || isa.with(|| train(&splits, epochs, prefetch));
+                    let run = || isa.with(|| train(&splits, batch_size, epochs, prefetch));
                     hashes.push((pool.install(run), threads, prefetch));
                 }
             }
@@ -70,13 +70,16 @@ fn one_hash(images: usize, epochs: usize, repeats: usize) {
 
 #[test]
 fn the_same_weights_on_any_number_of_threads() {
-    one_hash(96, 2, 1);
+    // Batches in one part, in two and in four.
+    for (images, batch_size) in [(96, 32), (128, 64), (256, 256)] {
+        one_hash(images, batch_size, 2, 1);
+    }
 }
 
 #[test]
 #[ignore = "minutes: five repeats of a longer run"]
 fn the_same_weights_each_time() {
-    one_hash(2000, 3, 5);
+    one_hash(2000, 64, 3, 5);
 }
 
 /// What a fit runs by: the names of the instruction set and the setting of Winograd's method.

@@ -169,11 +169,11 @@ proptest! {
     /// Against the definition, value by value, in all three formats.
     #[test]
     fn batches_hold_the_normalised_values(
-        n in 1_usize..40,
+        n in 1_usize..140,
         c in 1_usize..4,
         h in 1_usize..6,
         w in 1_usize..6,
-        batch_size in 1_usize..40,
+        batch_size in 1_usize..140,
     ) {
         let data = dataset(n, [c, h, w]);
         let normalize = Normalize::of(&data);
@@ -183,12 +183,13 @@ proptest! {
                 let len = batch.indices.len();
                 prop_assert_eq!(batch.shape, [len, c, h, w]);
                 prop_assert_eq!(batch.values.len(), len * c * h * w);
+                let of_part = len / format.parts(len);
                 let dense = match format {
                     MemoryFormat::Contiguous => [c * h * w, h * w, w, 1],
                     MemoryFormat::ChannelsLast => [c * h * w, 1, w * c, c],
-                    MemoryFormat::BatchLast => [1, h * w * len, w * len, len],
+                    MemoryFormat::BatchLast => [1, h * w * of_part, w * of_part, of_part],
                 };
-                prop_assert_eq!(batch.strides, dense);
+                prop_assert_eq!((batch.strides, batch.parts), (dense, format.parts(len)));
                 for (i, &index) in batch.indices.iter().enumerate() {
                     prop_assert_eq!(batch.labels[i], data.label(index));
                     let expected = normalize.apply(data.image(index)).unwrap();
@@ -212,11 +213,42 @@ proptest! {
 }
 
 #[test]
+fn large_batches_lie_in_parts_if_batch_last() {
+    let parts = |n| MemoryFormat::BatchLast.parts(n);
+    assert_eq!(
+        [0, 1, 32, 63, 64, 65, 96, 128, 256, 300, 512].map(parts),
+        [1, 1, 1, 1, 2, 1, 2, 2, 4, 1, 4]
+    );
+    assert_eq!(MemoryFormat::ChannelsLast.parts(512), 1);
+    for n in [64, 96, 256] {
+        let data = dataset(n, [2, 3, 5]);
+        let normalize = Normalize::of(&data);
+        let config =
+            LoaderConfig { batch_size: n, normalize: normalize.clone(), ..Default::default() };
+        let format = config.format;
+        let batch = collect(&DataLoader::new(data.clone(), config).unwrap(), 0).remove(0);
+        let images = n / format.parts(n);
+        assert_eq!((batch.shape, batch.parts), ([n, 2, 3, 5], format.parts(n)));
+        assert_eq!(batch.strides, format.strides([images, 2, 3, 5]));
+        for i in 0..n {
+            assert_eq!(batch.image(i), normalize.apply(data.image(i)).unwrap());
+        }
+        // The second part begins with its first image.
+        assert_eq!(batch.values[images * 30], batch.image(images)[0]);
+    }
+}
+
+#[test]
 fn threads_that_make_a_batch_together_make_the_same() {
-    let data = dataset(37, [3, 17, 23]);
-    for format in [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast, MemoryFormat::BatchLast] {
+    for (n, format) in [
+        (37, MemoryFormat::Contiguous),
+        (37, MemoryFormat::ChannelsLast),
+        (37, MemoryFormat::BatchLast),
+        (64, MemoryFormat::BatchLast),
+    ] {
+        let data = dataset(n, [3, 17, 23]);
         let config = LoaderConfig {
-            batch_size: 37,
+            batch_size: n,
             normalize: Normalize::of(&data),
             format,
             prefetch: false,
@@ -229,7 +261,7 @@ fn threads_that_make_a_batch_together_make_the_same() {
         };
         let one = on(1);
         for threads in 2..6 {
-            assert_eq!(on(threads), one, "{format:?}, {threads} threads");
+            assert_eq!(on(threads), one, "{n} images, {format:?}, {threads} threads");
         }
     }
 }

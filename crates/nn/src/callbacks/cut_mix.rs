@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_distr::Beta;
 
-use super::mixing::{Partners, beta};
+use super::mixing::{Partners, beta, start_of};
 use crate::learner::{Callback, Flow, State};
 use crate::saved_state::SavedState;
 
@@ -110,17 +110,18 @@ impl Patch {
 /// The patch of image `i` becomes that of image `others[i]`.
 fn paste(state: &mut State, others: &[usize], patch: Patch) -> crate::Result<()> {
     let channels = state.input.shape()[1];
-    let &[sn, sc, sh, sw] = state.input.strides() else {
+    let &[_, sc, sh, sw] = state.input.strides() else {
         return Ok(());
     };
+    let starts: Vec<usize> = (0..others.len()).map(|i| start_of(&state.input, i)).collect();
     let whole = state.input.dense_slice()?.to_vec();
     let mixed = state.input.make_mut();
     for channel in 0..channels {
         for row in patch.rows[0]..patch.rows[1] {
             for column in patch.columns[0]..patch.columns[1] {
                 let pixel = channel * sc + row * sh + column * sw;
-                for (i, &other) in others.iter().enumerate() {
-                    mixed[i * sn + pixel] = whole[other * sn + pixel];
+                for (&own, &other) in starts.iter().zip(others) {
+                    mixed[own + pixel] = whole[starts[other] + pixel];
                 }
             }
         }

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_distr::Beta;
 
-use super::mixing::{Partners, beta};
+use super::mixing::{Partners, beta, start_of};
 use crate::learner::{Callback, Flow, State};
 use crate::saved_state::SavedState;
 
@@ -83,17 +83,18 @@ impl Callback for MixUp {
 
 /// Image `i` becomes `shares[i]` of itself and the rest of image `others[i]`.
 fn blend(state: &mut State, others: &[usize], shares: &[f32]) -> crate::Result<()> {
-    // Without gaps: a loader made it. So neighbours along the batch are `inner` apart, whatever lies
+    // Without gaps: a loader made it. So neighbours along the batch are `inner` apart in their part, whatever lies
     // further out.
-    let (n, inner) = (shares.len(), state.input.strides()[0]);
+    let (n, parts, inner) = (shares.len(), state.input.parts(), state.input.strides()[0]);
+    let starts: Vec<usize> = (0..n).map(|i| start_of(&state.input, i)).collect();
     let whole = state.input.dense_slice()?.to_vec();
     let mixed = state.input.make_mut();
     if n < 2 {
         return Ok(());
     }
-    for start in (0..mixed.len()).step_by(n * inner) {
-        for (i, (&other, &share)) in others.iter().zip(shares).enumerate() {
-            let (own, other) = (start + i * inner, start + other * inner);
+    for further in (0..mixed.len() / parts).step_by(n / parts * inner) {
+        for ((&own, &other), &share) in starts.iter().zip(others).zip(shares) {
+            let (own, other) = (further + own, further + starts[other]);
             for k in 0..inner {
                 let (x, y) = (whole[own + k], whole[other + k]);
                 mixed[own + k] = y + share * (x - y);

@@ -16,6 +16,13 @@ pub(super) fn beta(name: &str, alpha: f64) -> Result<Beta<f64>> {
     Beta::new(alpha, alpha).map_err(|_| wrong())
 }
 
+/// Where in its values image `i` of a batch begins, which a loader made: without gaps.
+pub(super) fn start_of(input: &Tensor, i: usize) -> usize {
+    let parts = input.parts();
+    let images = input.shape()[0] / parts;
+    i / images * (input.len() / parts) + i % images * input.strides()[0]
+}
+
 /// What was mixed into the images of a batch.
 #[derive(Clone, Debug)]
 pub(super) struct Partners {
@@ -70,17 +77,21 @@ pub(super) mod testing {
         state
     }
 
-    /// Such states in each memory format, and their values in row-major order.
+    /// Such states in each memory format, and in parts, and their values in row-major order.
     pub(in crate::callbacks) fn prepared() -> Vec<(Vec<f32>, State)> {
-        [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast, MemoryFormat::BatchLast]
-            .map(|format| {
-                let mut state = state(true);
-                let values: Vec<f32> = (0..36).map(|i| (i as f32).sqrt()).collect();
-                let strides = format.strides([3, 2, 2, 3]);
-                let shape = [3, 2, 2, 3];
-                state.input = Tensor::from_strided(values, &shape, &strides).unwrap();
-                (state.input.to_vec(), state)
-            })
-            .into()
+        [
+            (MemoryFormat::Contiguous, 1),
+            (MemoryFormat::ChannelsLast, 1),
+            (MemoryFormat::BatchLast, 1),
+            (MemoryFormat::BatchLast, 3),
+        ]
+        .map(|(format, parts)| {
+            let mut state = state(true);
+            let values: Vec<f32> = (0..36).map(|i| (i as f32).sqrt()).collect();
+            let strides = format.strides([3 / parts, 2, 2, 3]);
+            state.input = Tensor::from_parts(values, &[3, 2, 2, 3], &strides, parts).unwrap();
+            (state.input.to_vec(), state)
+        })
+        .into()
     }
 }

@@ -49,7 +49,8 @@ pub struct State {
     /// The training passes begun in all fits: the order of the data depends on it.
     pub passes: u64,
 
-    /// The images of the batch, `[n, channels, height, width]`.
+    /// The images of the batch, `[n, channels, height, width]`. Who goes through the values as they lie in memory
+    /// heeds [`Tensor::parts`]: the strides are those of a part.
     pub input: Tensor,
     /// The labels of the batch.
     pub labels: Vec<u32>,
@@ -82,8 +83,8 @@ impl State {
     }
 
     pub(super) fn put_batch(&mut self, batch: Batch) -> Result<()> {
-        let Batch { values, shape, strides, labels, indices } = batch;
-        self.input = Tensor::from_strided(values, &shape, &strides)?;
+        let Batch { values, shape, strides, parts, labels, indices } = batch;
+        self.input = Tensor::from_parts(values, &shape, &strides, parts)?;
         self.labels = labels;
         self.indices = indices;
         self.prediction = None;

@@ -51,7 +51,7 @@ fn look(model: &mut dyn Module, loader: &DataLoader) -> Result<Vec<Seen>> {
     let mut seen = Vec::with_capacity(loader.dataset().len());
     for batch in loader.epoch(0) {
         let batch = batch?;
-        let x = Tensor::from_strided(batch.values, &batch.shape, &batch.strides)?;
+        let x = Tensor::from_parts(batch.values, &batch.shape, &batch.strides, batch.parts)?;
         let scores = model.forward(&x, &mut Context::eval())?;
         if scores.shape() != [batch.labels.len(), classes] {
             return Err(unexpected("scores for each class", format!("shape {:?}", scores.shape())));
