@@ -77,7 +77,7 @@ impl<T: Float> Tensor<T> {
         if self.parts() == 1 {
             return self.clone();
         }
-        self.recorded_in(Layout::dense(self.layout().shape, &self.layout().order()))
+        self.recorded_in(self.layout().in_one_part())
     }
 
     /// The same values in as many parts as `other` has, if they are not in any layout.

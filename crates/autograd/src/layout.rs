@@ -59,6 +59,11 @@ impl Layout {
         Self { shape: self.shape.with(0, self.shape[0] / self.parts), parts: 1, ..*self }
     }
 
+    /// The same shape without gaps in one part, the axes in memory in this order.
+    pub(crate) fn in_one_part(&self) -> Self {
+        Self::dense(self.shape, &self.order())
+    }
+
     /// The same elements with the first axis as two: `parts`, and the places in each. They are as many as there are,
     /// or any if there is one.
     pub(crate) fn with_axis_of_parts(&self, parts: usize) -> Self {

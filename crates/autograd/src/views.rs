@@ -148,8 +148,13 @@ impl<T: Float> Tensor<T> {
 
     /// A tensor to write of another shape, axes in the same order in memory.
     pub(crate) fn like_with_shape(&self, op: &'static str, shape: &[usize]) -> Result<Self> {
+        Self::like_layout(self.layout(), op, shape)
+    }
+
+    /// A tensor to write of another shape than `layout`'s, axes in its order in memory.
+    pub(crate) fn like_layout(layout: &Layout, op: &'static str, shape: &[usize]) -> Result<Self> {
         crate::layout::checked_len(op, shape)?;
         let shape = crate::dims::Dims::new(op, shape)?;
-        Ok(Self::for_overwrite(Layout::with_shape(self.layout(), shape)))
+        Ok(Self::for_overwrite(layout.with_shape(shape)))
     }
 }

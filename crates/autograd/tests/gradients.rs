@@ -1,5 +1,6 @@
 //! The gradient of every operation against finite differences, in double precision, on sixteen cases each:
-//! four shapes in three memory formats, and batch-last in parts. An operation that is not in the list below fails a test.
+//! four shapes in three memory formats, and batch-last in parts. An operation that is not in the list below fails a
+//! test.
 
 use std::path::Path;
 

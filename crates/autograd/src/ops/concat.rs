@@ -55,12 +55,12 @@ impl<T: Float> Tensor<T> {
             // An overflow is refused with the shape.
             size = size.saturating_add(x.shape()[axis]);
         }
-        let like = first.detach().in_one_part();
-        let mut y = like.like_with_shape(op, &like.layout().shape.with(axis, size))?;
+        let like = first.layout().in_one_part();
+        let mut y = Self::like_layout(&like, op, &like.shape.with(axis, size))?;
         let [_, size, inner] = y.layout().around(axis);
         let mut start = 0;
         for x in tensors {
-            let x = x.in_layout(&like.layout().with_shape(x.layout().shape));
+            let x = x.in_layout(&like.with_shape(x.layout().shape));
             let [_, part, _] = x.layout().around(axis);
             // An empty tensor has no chunks.
             let from = x.dense().chunks_exact((part * inner).max(1));

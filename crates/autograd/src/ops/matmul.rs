@@ -18,7 +18,7 @@ fn product<T: Float>(a: &Tensor<T>, b: &Tensor<T>, like: &Tensor<T>) -> Result<T
         let expected = format!("{k}, as in a of shape {:?}", a.shape());
         return Err(Error::shape(OP, what, expected, format!("{k_of_b} in {:?}", b.shape())));
     }
-    let mut y = like.detach().in_one_part().like_with_shape(OP, &[m, n])?;
+    let mut y = Tensor::like_layout(&like.layout().in_one_part(), OP, &[m, n])?;
     let [a, b] = [a, b].map(|x| x.detach().in_one_part());
     let (a, b) = (a.matrix(OP, "a", "[m, k]")?, b.matrix(OP, "b", "[k, n]")?);
     gemm(T::ONE, a, b, T::ZERO, y.matrix_mut(OP, "the product")?)?;

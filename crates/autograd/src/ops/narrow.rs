@@ -34,8 +34,8 @@ impl<T: Float> Backward<T> for Narrow {
 }
 
 impl<T: Float> Tensor<T> {
-    /// The `len` places of `axis` from `start` on. Shares the values of a tensor in one part. The gradient is `dy` there
-    /// and 0 elsewhere.
+    /// The `len` places of `axis` from `start` on. Shares the values of a tensor in one part. The gradient is `dy`
+    /// there and 0 elsewhere.
     ///
     /// # Errors
     ///
