@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use crate::error::{DataError, Result};
+use crate::pixels::Pixels;
 use crate::random::generator;
 
 /// Images of one size with a label each.
@@ -30,7 +31,7 @@ pub struct Dataset {
 }
 
 struct Inner {
-    pixels: Vec<u8>,
+    pixels: Pixels,
     image_shape: [usize; 3],
     labels: Vec<u32>,
     vocab: Vec<String>,
@@ -80,7 +81,7 @@ impl Dataset {
                 format!("{:?} again at index {i}", vocab[i]),
             );
         }
-        let sha256 = OnceLock::new();
+        let (pixels, sha256) = (pixels.into(), OnceLock::new());
         Ok(Dataset { inner: Arc::new(Inner { pixels, image_shape, labels, vocab, sha256 }) })
     }
 
@@ -136,7 +137,7 @@ impl Dataset {
             let mut hash = Sha256::new();
             hash.update(format!("{image_shape:?} {vocab:?} {}\n", labels.len()));
             labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
-            hash.update(pixels);
+            hash.update(&**pixels);
             hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
         })
     }

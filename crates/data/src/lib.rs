@@ -12,6 +12,7 @@ mod image_file;
 mod load;
 mod loader;
 mod normalize;
+mod pixels;
 mod prefetch;
 mod random;
 
