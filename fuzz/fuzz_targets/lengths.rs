@@ -49,16 +49,16 @@ impl Case {
 fn batch_norm(case: &Case) {
     let [outer, channels, inner] = case.sizes();
     let layout = ChannelLayout { outer, channels, inner };
-    let [x, dy] = [0, 1].map(|view| case.slice(view, &[outer, channels, inner]));
+    let [x, mut y] = [0, 1].map(|view| case.slice(view, &[outer, channels, inner]));
     let numbers = case.slice(2, &[channels]);
-    let (mut y, mut mean, mut var) = (dy.clone(), numbers.clone(), numbers.clone());
+    let (mut mean, mut var) = (numbers.clone(), numbers.clone());
     let relu = case.flags[0];
     let _ = norm::batch_stats(&x, layout, relu, &mut mean, &mut var);
     let norm = BatchNorm { layout, mean: &mean, var: &var, gamma: &numbers, eps: 1e-5, relu };
     let (mut dgamma, mut dbeta) = (numbers.clone(), numbers.clone());
     let _ = norm::normalize(&x, &norm, &numbers, &mut y);
-    let _ = norm::backward_train(&x, &dy, &norm, &mut y, &mut dgamma, &mut dbeta);
-    let _ = norm::backward_eval(&x, &dy, &norm, &mut y, &mut dgamma, &mut dbeta);
+    let _ = norm::backward_train(&x, &norm, &mut y, &mut dgamma, &mut dbeta);
+    let _ = norm::backward_eval(&x, &norm, &mut y, &mut dgamma, &mut dbeta);
 }
 
 fn reductions(case: &Case) {

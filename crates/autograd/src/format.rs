@@ -37,7 +37,7 @@ impl MemoryFormat {
 struct Copied;
 
 impl<T: Float> Backward<T> for Copied {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || Ok(dy.clone()))
     }
 }
@@ -95,7 +95,11 @@ impl<T: Float> Tensor<T> {
 
     /// The same values without gaps, axes in the same order; shares them if they lie so already.
     pub(crate) fn without_gaps(&self) -> Self {
-        self.in_layout(&self.layout().with_shape(self.layout().shape))
+        let layout = self.layout();
+        if layout.is_dense() {
+            return self.detach();
+        }
+        self.copied_to(layout.with_shape(layout.shape))
     }
 
     /// A copy laid out as `layout`, which is dense.

@@ -125,7 +125,7 @@ mod tests {
     struct Wrong;
 
     impl Backward<f64> for Wrong {
-        fn backward(&self, dy: &Tensor<f64>, grads: &mut Grads<'_, f64>) -> Result<()> {
+        fn backward(&self, dy: Tensor<f64>, grads: &mut Grads<'_, f64>) -> Result<()> {
             let mut dx = dy.mul_scalar(2.0).contiguous();
             dx.make_mut()[0] = dy.contiguous().dense()[0];
             grads.add(0, || Ok(dx))

@@ -121,7 +121,19 @@ impl Layout {
 
     /// Whether the elements lie without gaps, whatever the order of the axes.
     pub(crate) fn is_dense(&self) -> bool {
-        self.same_strides(&self.with_shape(self.shape))
+        let Self { shape, strides, .. } = self.part();
+        if shape.contains(&0) {
+            return true;
+        }
+        // From the innermost axis outward, each steps over all that lies within it.
+        let mut within = 1;
+        shape.iter().filter(|&&size| size != 1).all(|_| {
+            let next = (0..shape.len()).find(|&axis| shape[axis] != 1 && strides[axis] == within);
+            next.is_some_and(|axis| {
+                within *= shape[axis];
+                true
+            })
+        })
     }
 
     /// Whether each element lies at the same distance from the first as in `other`.

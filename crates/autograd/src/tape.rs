@@ -27,7 +27,7 @@ use crate::tensor::{Origin, Tensor};
 /// }
 ///
 /// impl Backward for Square {
-///     fn backward(&self, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
+///     fn backward(&self, dy: Tensor, grads: &mut Grads<'_>) -> Result<()> {
 ///         grads.add(0, || Ok(dy.mul(&self.x)?.mul_scalar(2.0)))
 ///     }
 /// }
@@ -46,12 +46,13 @@ use crate::tensor::{Origin, Tensor};
 pub trait Backward<T: Float = f32> {
     /// Adds the gradient of each input, given the gradient `dy` of the output.
     ///
-    /// `dy` has the output's shape, but may lie otherwise in memory. Nothing is recorded meanwhile.
+    /// `dy` has the output's shape, but may lie otherwise in memory, which nobody else may need any more: a gradient
+    /// can take its place. Nothing is recorded meanwhile.
     ///
     /// # Errors
     ///
     /// Whatever the operations used return.
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()>;
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()>;
 }
 
 /// An input of a recorded operation.
@@ -113,13 +114,13 @@ fn check_shape<T: Float>(
 /// The memory of a node: it serves the next operation of the same kind, so that a training loop
 /// allocates none after the first step.
 trait Slot<T: Float>: Any {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()>;
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()>;
     /// Frees what the node saved.
     fn empty(&mut self);
 }
 
 impl<T: Float, B: Backward<T> + 'static> Slot<T> for Option<B> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         self.as_ref().map_or(Ok(()), |backward| backward.backward(dy, grads))
     }
 
@@ -191,7 +192,7 @@ impl<T: Float> Graph<T> {
         for (index, node) in nodes.drain(..).enumerate().rev() {
             if let Some(dy) = sums[index].take() {
                 let mut grads = Grads { inputs: &sources[node.inputs.clone()], sums };
-                node.backward.backward(&dy, &mut grads)?;
+                node.backward.backward(dy, &mut grads)?;
             }
             spare.keep(node.backward);
         }

@@ -187,14 +187,14 @@ fn norms<T: Element>(room: Room) {
                     (of_channels(), of_channels(), of_channels(), of_channels());
                 let (mut dgamma, mut dbeta) = (of_channels(), of_channels());
                 let len = outer * channels * inner;
-                let (x, dy, mut y) = (room.numbers::<T>(len), room.numbers(len), room.numbers(len));
+                let (x, mut y) = (room.numbers::<T>(len), room.numbers(len));
                 for relu in [false, true] {
                     norm::batch_stats(&x, layout, relu, &mut mean, &mut var).unwrap();
                     let (mean, var, gamma, eps) = (&mean[..], &var[..], &gamma[..], T::ONE);
                     let norm = BatchNorm { layout, mean, var, gamma, eps, relu };
                     norm::normalize(&x, &norm, &beta, &mut y).unwrap();
-                    norm::backward_train(&x, &dy, &norm, &mut y, &mut dgamma, &mut dbeta).unwrap();
-                    norm::backward_eval(&x, &dy, &norm, &mut y, &mut dgamma, &mut dbeta).unwrap();
+                    norm::backward_train(&x, &norm, &mut y, &mut dgamma, &mut dbeta).unwrap();
+                    norm::backward_eval(&x, &norm, &mut y, &mut dgamma, &mut dbeta).unwrap();
                 }
             }
         }

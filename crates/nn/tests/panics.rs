@@ -222,7 +222,7 @@ impl Optimizer for Part {
 struct NoWayBack;
 
 impl Backward for NoWayBack {
-    fn backward(&self, _: &Tensor, _: &mut Grads<'_>) -> topedge_autograd::Result<()> {
+    fn backward(&self, _: Tensor, _: &mut Grads<'_>) -> topedge_autograd::Result<()> {
         panic!("no more")
     }
 }

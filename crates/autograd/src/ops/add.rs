@@ -14,7 +14,7 @@ struct Add {
 }
 
 impl<T: Float> Backward<T> for Add {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || dy.sum_to(&self.shapes[0]))?;
         grads.add(1, || dy.sum_to(&self.shapes[1]))
     }

@@ -18,7 +18,7 @@ struct AvgPool2d {
 }
 
 impl<T: Float> Backward<T> for AvgPool2d {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let op = "avg_pool2d";
         grads.add(0, || {
             let mut dx = Tensor::for_overwrite(self.x);

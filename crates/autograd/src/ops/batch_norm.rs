@@ -98,9 +98,10 @@ impl<T: Float> BatchNormBackward<T> {
 }
 
 impl<T: Float> Backward<T> for BatchNormBackward<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        let dy = dy.in_layout(self.x.layout());
-        let mut dx = Tensor::for_overwrite(*self.x.layout());
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        // In its place, if nobody else needs it.
+        let mut dx = dy.in_layout(self.x.layout());
+        drop(dy);
         let mut dgamma = Tensor::for_overwrite(*self.gamma.layout());
         let mut dbeta = Tensor::for_overwrite(*self.gamma.layout());
         let kernel = match self.mode {
@@ -109,7 +110,6 @@ impl<T: Float> Backward<T> for BatchNormBackward<T> {
         };
         kernel(
             self.x.dense(),
-            dy.dense(),
             &self.kernel_arguments(),
             dx.make_mut(),
             dgamma.make_mut(),
@@ -160,9 +160,9 @@ impl<T: Float> Tensor<T> {
         let count = layout.outer * layout.inner;
         let like = x.like_with_shape(OP, &[layout.channels])?;
         // Constants stand in for what is left out.
-        let ones = Self::filled(*like.layout(), T::ONE);
-        let zeros = Self::filled(*like.layout(), T::ZERO);
-        let (gamma, beta) = (gamma.unwrap_or(&ones), beta.unwrap_or(&zeros));
+        let of_channels = *like.layout();
+        let gamma = &gamma.cloned().unwrap_or_else(|| Self::filled(of_channels, T::ONE));
+        let beta = &beta.cloned().unwrap_or_else(|| Self::filled(of_channels, T::ZERO));
         let of_beta = beta.vector(OP, "beta", layout.channels)?;
         if let Some(running) = &running {
             for (what, values) in [("running mean", &running.mean), ("running var", &running.var)] {
@@ -173,7 +173,7 @@ impl<T: Float> Tensor<T> {
             }
         }
 
-        let (mut mean, mut var) = (like, Self::for_overwrite(*zeros.layout()));
+        let (mut mean, mut var) = (like, Self::for_overwrite(of_channels));
         match (mode, &running) {
             (Mode::Train, _) if count < 2 => {
                 let expected = "at least 2 in training, whose variance would else say nothing";
@@ -357,6 +357,23 @@ mod tests {
                     assert_eq!(run(true), run(false));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_gradient_that_others_share_is_left_to_them() {
+        for mode in [Mode::Train, Mode::Eval] {
+            let inputs = [1, 2].map(|seed| random(seed, &[4, 3, 2, 5]).requires_grad());
+            let weight = random(3, &[4, 3, 2, 5]);
+            let mut running = stats(3);
+            let tape = Tape::new();
+            let y = inputs[0]
+                .batch_norm(BatchNorm { running: Some(&mut running), ..BatchNorm::new(mode) });
+            // The sum hands one gradient to both.
+            tape.backward_with(&y.unwrap().add(&inputs[1]).unwrap(), &weight).unwrap();
+            assert_eq!(inputs[1].grad().unwrap().to_vec(), weight.to_vec());
+            assert_eq!(weight.to_vec(), random(3, &[4, 3, 2, 5]).to_vec());
+            assert_ne!(inputs[0].grad().unwrap().to_vec(), weight.to_vec());
         }
     }
 

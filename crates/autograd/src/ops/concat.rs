@@ -12,7 +12,7 @@ struct Concat {
 }
 
 impl<T: Float> Backward<T> for Concat {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let mut start = 0;
         for (input, &size) in self.sizes.iter().enumerate() {
             grads.add(input, || dy.narrow(self.axis, start, size))?;

@@ -19,7 +19,7 @@ struct ConvTranspose2d<T: Float> {
 }
 
 impl<T: Float> Backward<T> for ConvTranspose2d<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let dy = &dy.in_parts_of(self.x.layout());
         let of_y = dy.images(OP, "dy", "four axes")?;
         grads.add(0, || {

@@ -24,7 +24,7 @@ struct CrossEntropyBackward<T: Float> {
 }
 
 impl<T: Float> Backward<T> for CrossEntropyBackward<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let dy = dy.item()?;
         let dlogits = &self.dlogits;
         grads.add(0, || Ok(if dy == T::ONE { dlogits.clone() } else { dlogits.mul_scalar(dy) }))

@@ -16,7 +16,7 @@ struct Div<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Div<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let da = dy.div(&self.b)?;
         grads.add(0, || da.sum_to(&self.shape))?;
         grads.add(1, || da.mul(&self.y)?.neg().sum_to(self.b.shape()))

@@ -16,8 +16,8 @@ struct Dropout<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Dropout<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || self.mask.zip(dy, elementwise::mul))
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        grads.add(0, || self.mask.zip(&dy, elementwise::mul))
     }
 }
 

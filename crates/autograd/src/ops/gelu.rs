@@ -12,8 +12,8 @@ struct Gelu<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Gelu<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || self.x.zip(dy, elementwise::gelu_backward))
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        grads.add(0, || self.x.zip(&dy, elementwise::gelu_backward))
     }
 }
 

@@ -13,11 +13,11 @@ struct LeakyRelu<T: Float> {
 }
 
 impl<T: Float> Backward<T> for LeakyRelu<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let kernel = |x: &[T], dy: &[T], dx: &mut [T]| {
             elementwise::leaky_relu_backward(x, self.slope, dy, dx)
         };
-        grads.add(0, || self.x.zip(dy, kernel))
+        grads.add(0, || self.x.zip(&dy, kernel))
     }
 }
 

@@ -18,7 +18,7 @@ struct Linear<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Linear<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let dy = &dy.in_parts_of(self.x.layout());
         let of_y: MatRef<'_, T> = dy.matrix(OP, "dy", "[n, out]")?;
         grads.add(0, || {

@@ -12,7 +12,7 @@ struct Ln<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Ln<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || dy.div(&self.x))
     }
 }

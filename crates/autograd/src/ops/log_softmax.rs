@@ -13,12 +13,12 @@ struct LogSoftmax<T: Float> {
 }
 
 impl<T: Float> Backward<T> for LogSoftmax<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let [outer, n, inner] = self.y.layout().around(self.axis);
         let kernel = |y: &[T], dy: &[T], dx: &mut [T]| {
             softmax::log_softmax_backward(y, dy, outer, n, inner, dx)
         };
-        grads.add(0, || self.y.zip(dy, kernel))
+        grads.add(0, || self.y.zip(&dy, kernel))
     }
 }
 

@@ -31,10 +31,10 @@ struct Matmul<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Matmul<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let Self { a, b } = self;
-        grads.add(0, || product(dy, &b.transpose(0, 1)?, a))?;
-        grads.add(1, || product(&a.transpose(0, 1)?, dy, b))
+        grads.add(0, || product(&dy, &b.transpose(0, 1)?, a))?;
+        grads.add(1, || product(&a.transpose(0, 1)?, &dy, b))
     }
 }
 

@@ -20,7 +20,7 @@ struct MaxPool2d {
 }
 
 impl<T: Float> Backward<T> for MaxPool2d {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let op = "max_pool2d";
         grads.add(0, || {
             let mut dx = Tensor::for_overwrite(self.x);

@@ -14,7 +14,7 @@ struct Mul<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Mul<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || dy.mul(&self.b)?.sum_to(self.a.shape()))?;
         grads.add(1, || dy.mul(&self.a)?.sum_to(self.b.shape()))
     }

@@ -16,7 +16,7 @@ struct Narrow {
 }
 
 impl<T: Float> Backward<T> for Narrow {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || {
             let mut dx = Tensor::filled(self.x, T::ZERO);
             let place = dx.layout().narrowed(self.axis, self.start, dy.shape()[self.axis]);

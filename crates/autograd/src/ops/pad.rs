@@ -18,7 +18,7 @@ struct Pad {
 }
 
 impl<T: Float> Backward<T> for Pad {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || {
             let mut dx = Tensor::for_overwrite(self.x);
             let dy = dy.in_parts_of(&self.x);

@@ -12,7 +12,7 @@ struct Permute {
 }
 
 impl<T: Float> Backward<T> for Permute {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || dy.permute(&self.inverse))
     }
 }

@@ -13,12 +13,12 @@ struct Pow<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Pow<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         // x^0 is 1 everywhere, also at 0, where the formula would multiply 0 by infinity.
         if self.p == T::ZERO {
             return grads.add(0, || Ok(dy.mul_scalar(T::ZERO)));
         }
-        grads.add(0, || self.x.pow(self.p - T::ONE).mul_scalar(self.p).mul(dy))
+        grads.add(0, || self.x.pow(self.p - T::ONE).mul_scalar(self.p).mul(&dy))
     }
 }
 

@@ -12,8 +12,8 @@ struct Relu<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Relu<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || self.y.zip(dy, elementwise::relu_backward))
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        grads.add(0, || self.y.zip(&dy, elementwise::relu_backward))
     }
 }
 

@@ -12,7 +12,7 @@ struct Reshape {
 }
 
 impl<T: Float> Backward<T> for Reshape {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || dy.reshape(&self.shape))
     }
 }

@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 struct AddScalar;
 
 impl<T: Float> Backward<T> for AddScalar {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || Ok(dy.clone()))
     }
 }
@@ -18,7 +18,7 @@ impl<T: Float> Backward<T> for AddScalar {
 struct MulScalar<T>(T);
 
 impl<T: Float> Backward<T> for MulScalar<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || Ok(dy.mul_scalar(self.0)))
     }
 }

@@ -12,8 +12,8 @@ struct Sigmoid<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Sigmoid<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || self.y.zip(dy, elementwise::sigmoid_backward))
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        grads.add(0, || self.y.zip(&dy, elementwise::sigmoid_backward))
     }
 }
 

@@ -12,8 +12,8 @@ struct Silu<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Silu<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || self.x.zip(dy, elementwise::silu_backward))
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        grads.add(0, || self.x.zip(&dy, elementwise::silu_backward))
     }
 }
 

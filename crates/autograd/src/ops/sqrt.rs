@@ -12,7 +12,7 @@ struct Sqrt<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Sqrt<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || Ok(dy.div(&self.y)?.mul_scalar(T::from_f64(0.5))))
     }
 }

@@ -14,7 +14,7 @@ struct Sub {
 }
 
 impl<T: Float> Backward<T> for Sub {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         grads.add(0, || dy.sum_to(&self.shapes[0]))?;
         grads.add(1, || Ok(dy.sum_to(&self.shapes[1])?.neg()))
     }

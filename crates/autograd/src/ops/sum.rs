@@ -16,7 +16,7 @@ struct Sum<T> {
 }
 
 impl<T: Float> Backward<T> for Sum<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let dx = dy.item()? * self.scale;
         grads.add(0, || Ok(Tensor::filled(self.x, dx)))
     }

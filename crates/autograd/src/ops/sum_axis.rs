@@ -17,7 +17,7 @@ struct SumAxis<T> {
 }
 
 impl<T: Float> Backward<T> for SumAxis<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
         let Self { x, axis, scale } = *self;
         grads.add(0, || {
             let kept = x.shape.with(axis, 1);

@@ -12,8 +12,8 @@ struct Tanh<T: Float> {
 }
 
 impl<T: Float> Backward<T> for Tanh<T> {
-    fn backward(&self, dy: &Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || self.y.zip(dy, elementwise::tanh_backward))
+    fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
+        grads.add(0, || self.y.zip(&dy, elementwise::tanh_backward))
     }
 }
 

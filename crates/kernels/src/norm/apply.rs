@@ -9,11 +9,12 @@ use crate::elementwise::lanes::{load, store};
 use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 
-/// A function of `N` numbers of a channel and of `IN` values. Implement as `#[inline(always)]`.
-pub(super) trait ChannelOp<T: Element, const N: usize, const IN: usize>:
-    Copy + Sync
-{
-    fn apply<V: Vector<Elem = T>>(self, numbers: [V; N], x: [V; IN]) -> V;
+/// A function of `N` numbers of a channel, of a value and of what stands in the place of the result. Implement as
+/// `#[inline(always)]`.
+pub(super) trait ChannelOp<T: Element, const N: usize>: Copy + Sync {
+    /// Whether it needs what stands there; if not, it is given 0.
+    const IN_PLACE: bool;
+    fn apply<V: Vector<Elem = T>>(self, numbers: [V; N], x: V, place: V) -> V;
 }
 
 /// `(x - mean) * scale + shift`: no digit of a mean that is large beside the deviations is lost to
@@ -21,9 +22,11 @@ pub(super) trait ChannelOp<T: Element, const N: usize, const IN: usize>:
 #[derive(Clone, Copy)]
 pub(super) struct Transform<const RELU: bool>;
 
-impl<T: Element, const RELU: bool> ChannelOp<T, 3, 1> for Transform<RELU> {
+impl<T: Element, const RELU: bool> ChannelOp<T, 3> for Transform<RELU> {
+    const IN_PLACE: bool = false;
+
     #[inline(always)]
-    fn apply<V: Vector<Elem = T>>(self, [mean, scale, shift]: [V; 3], [x]: [V; 1]) -> V {
+    fn apply<V: Vector<Elem = T>>(self, [mean, scale, shift]: [V; 3], x: V, _: V) -> V {
         input::<V, RELU>(x).sub(mean).mul_add(scale, shift)
     }
 }
@@ -32,9 +35,11 @@ impl<T: Element, const RELU: bool> ChannelOp<T, 3, 1> for Transform<RELU> {
 #[derive(Clone, Copy)]
 pub(super) struct Backward<const RELU: bool>;
 
-impl<T: Element, const RELU: bool> ChannelOp<T, 4, 2> for Backward<RELU> {
+impl<T: Element, const RELU: bool> ChannelOp<T, 4> for Backward<RELU> {
+    const IN_PLACE: bool = true;
+
     #[inline(always)]
-    fn apply<V: Vector<Elem = T>>(self, numbers: [V; 4], [x, dy]: [V; 2]) -> V {
+    fn apply<V: Vector<Elem = T>>(self, numbers: [V; 4], x: V, dy: V) -> V {
         let [mean, of_x, scale, shift] = numbers;
         let dx = input::<V, RELU>(x).sub(mean).mul_add(of_x, dy.mul_add(scale, shift));
         gradient::<V, RELU>(x, dx)
@@ -45,9 +50,11 @@ impl<T: Element, const RELU: bool> ChannelOp<T, 4, 2> for Backward<RELU> {
 #[derive(Clone, Copy)]
 pub(super) struct Scale<const RELU: bool>;
 
-impl<T: Element, const RELU: bool> ChannelOp<T, 1, 2> for Scale<RELU> {
+impl<T: Element, const RELU: bool> ChannelOp<T, 1> for Scale<RELU> {
+    const IN_PLACE: bool = true;
+
     #[inline(always)]
-    fn apply<V: Vector<Elem = T>>(self, [scale]: [V; 1], [x, dy]: [V; 2]) -> V {
+    fn apply<V: Vector<Elem = T>>(self, [scale]: [V; 1], x: V, dy: V) -> V {
         gradient::<V, RELU>(x, dy.mul(scale))
     }
 }
@@ -62,18 +69,18 @@ fn gradient<V: Vector, const RELU: bool>(x: V, dx: V) -> V {
 /// Elements of a job.
 const CHUNK: usize = 1 << 13;
 
-/// Sets the values of `some` channels of `y` to `op` of the numbers of each and of the `inputs`, all of `layout`'s
-/// size. These are all channels where fewer than [`LONG`] of their values are neighbours.
-pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
+/// Sets the values of `some` channels of `y` to `op` of the numbers of each and of `x`, both of `layout`'s size. These
+/// are all channels where fewer than [`LONG`] of their values are neighbours.
+pub(super) fn each_channel<T, O, const N: usize>(
     layout: ChannelLayout,
     some: Range<usize>,
     op: O,
     numbers: impl Fn(usize) -> [T; N],
-    inputs: [&[T]; IN],
+    x: &[T],
     y: &mut [T],
 ) where
     T: Element,
-    O: ChannelOp<T, N, IN>,
+    O: ChannelOp<T, N>,
 {
     let ChannelLayout { outer, channels, inner } = layout;
     debug_assert!(inner >= LONG || some == (0..channels));
@@ -95,7 +102,7 @@ pub(super) fn each_channel<T, O, const N: usize, const IN: usize>(
         let y = SharedMut::new(y.as_mut_ptr());
         // `start..end` of each job, in elements.
         let run = |start: usize, end: usize, segments: Segments| {
-            let x = inputs.map(|x| &x[start..end]);
+            let x = &x[start..end];
             // SAFETY: jobs are given parts of `y` that do not meet.
             let y = unsafe { std::slice::from_raw_parts_mut(y.get().add(start), end - start) };
             T::run(isa, Apply { op, table, period, segments, x, y });
@@ -147,66 +154,62 @@ enum Segments {
     Periodic,
 }
 
-struct Apply<'a, T, O, const N: usize, const IN: usize> {
+struct Apply<'a, T, O, const N: usize> {
     op: O,
     /// `[N][period]`
     table: &'a [T],
     period: usize,
     segments: Segments,
-    x: [&'a [T]; IN],
+    x: &'a [T],
     y: &'a mut [T],
 }
 
-impl<T, O, const N: usize, const IN: usize> Kernel<T> for Apply<'_, T, O, N, IN>
+impl<T, O, const N: usize> Kernel<T> for Apply<'_, T, O, N>
 where
     T: Element,
-    O: ChannelOp<T, N, IN>,
+    O: ChannelOp<T, N>,
 {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Microkernel<Elem = T>>(self) {
         let Self { op, table, period, segments, x, y } = self;
+        let zero = V::splat(T::ZERO);
         match segments {
             Segments::Whole { mut channel, len } => {
-                for (i, y) in y.chunks_mut(len).enumerate() {
-                    let mut numbers = [V::splat(T::ZERO); N];
+                for (x, y) in x.chunks(len).zip(y.chunks_mut(len)) {
+                    let mut numbers = [zero; N];
                     for (j, number) in numbers.iter_mut().enumerate() {
                         *number = V::splat(table[j * period + channel]);
                     }
                     let whole = y.len() - y.len() % V::LANES;
-                    let mut values = [V::splat(T::ZERO); IN];
                     for j in (0..whole).step_by(V::LANES) {
-                        for (value, x) in values.iter_mut().zip(&x) {
-                            // SAFETY: `x` is as long as `y`, and this is a whole vector of it.
-                            *value = unsafe { V::load(x.as_ptr().add(i * len + j)) };
+                        // SAFETY: `j + LANES <= whole`, and `x` is as long as `y`.
+                        unsafe {
+                            let y = y.as_mut_ptr().add(j);
+                            let place = if O::IN_PLACE { V::load(y) } else { zero };
+                            op.apply(numbers, V::load(x.as_ptr().add(j)), place).store(y);
                         }
-                        // SAFETY: `j + LANES <= whole`.
-                        unsafe { op.apply(numbers, values).store(y.as_mut_ptr().add(j)) };
                     }
                     if whole < y.len() {
                         let y = &mut y[whole..];
-                        for (value, x) in values.iter_mut().zip(&x) {
-                            *value = V::from_partial(&x[i * len + whole..][..y.len()], T::ZERO);
-                        }
-                        op.apply(numbers, values).write_partial(y);
+                        let x = V::from_partial(&x[whole..], T::ZERO);
+                        let place = V::from_partial(y, T::ZERO);
+                        op.apply(numbers, x, place).write_partial(y);
                     }
                     channel = (channel + 1) % period;
                 }
             }
             Segments::Periodic => {
-                for (i, y) in y.chunks_mut(period).enumerate() {
-                    for (j, y) in y.chunks_mut(V::LANES).enumerate() {
-                        let mut numbers = [V::splat(T::ZERO); N];
+                for (x, y) in x.chunks(period).zip(y.chunks_mut(period)) {
+                    let vectors = x.chunks(V::LANES).zip(y.chunks_mut(V::LANES));
+                    for (j, (x, y)) in vectors.enumerate() {
+                        let mut numbers = [zero; N];
                         for (k, number) in numbers.iter_mut().enumerate() {
                             *number = V::from_slice(&table[k * period + j * V::LANES..]);
                         }
-                        let at = i * period + j * V::LANES;
-                        let mut values = [V::splat(T::ZERO); IN];
-                        for (value, x) in values.iter_mut().zip(&x) {
-                            *value = load(&x[at..][..y.len()], T::ZERO);
-                        }
-                        store(op.apply(numbers, values), y);
+                        let place = if O::IN_PLACE { load(y, T::ZERO) } else { zero };
+                        store(op.apply(numbers, load(x, T::ZERO), place), y);
                     }
                 }
             }

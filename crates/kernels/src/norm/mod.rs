@@ -182,9 +182,9 @@ pub fn normalize<T: Element>(
     };
     let all = 0..norm.layout.channels;
     if norm.relu {
-        each_channel(norm.layout, all, Transform::<true>, numbers, [x], y);
+        each_channel(norm.layout, all, Transform::<true>, numbers, x, y);
     } else {
-        each_channel(norm.layout, all, Transform::<false>, numbers, [x], y);
+        each_channel(norm.layout, all, Transform::<false>, numbers, x, y);
     }
     Ok(())
 }
@@ -192,9 +192,9 @@ pub fn normalize<T: Element>(
 /// Sets the gradients of gamma and beta of some channels, which are the same in training and in evaluation.
 fn parameter_gradients<T: Element>(
     x: &[T],
-    dy: &[T],
     norm: &BatchNorm<'_, T>,
     some: Range<usize>,
+    dy: &[T],
     dgamma: &mut [T],
     dbeta: &mut [T],
 ) {
@@ -213,20 +213,20 @@ fn parameter_gradients<T: Element>(
 /// The gradients of [`normalize`] after [`batch_stats`] of the same `x`, through the statistics:
 /// `dbeta = sum(dy)`, `dgamma = sum(dy * xhat)`, and
 /// `dx = gamma / sqrt(var + eps) * (dy - dbeta / count - xhat * dgamma / count)`, where `xhat` is the
-/// normalised `x` and `count` the number of values of a channel.
+/// normalised `x` and `count` the number of values of a channel. `dx` takes the place of `dy`: memory of its own would
+/// first come to the caches, to be overwritten.
 ///
 /// # Errors
 ///
 /// If the lengths are others than the layout says.
 pub fn backward_train<T: Element>(
     x: &[T],
-    dy: &[T],
     norm: &BatchNorm<'_, T>,
-    dx: &mut [T],
+    dy: &mut [T],
     dgamma: &mut [T],
     dbeta: &mut [T],
 ) -> Result<()> {
-    let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
+    let whole = [("x", x.len()), ("dy", dy.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_train", &whole, &of_channels)?;
     let layout = norm.layout;
@@ -239,7 +239,7 @@ pub fn backward_train<T: Element>(
     };
     for first in (0..layout.channels).step_by(together) {
         let some = first..layout.channels.min(first + together);
-        backward_channels(x, dy, norm, some, dx, dgamma, dbeta);
+        backward_channels(x, norm, some, dy, dgamma, dbeta);
     }
     Ok(())
 }
@@ -247,14 +247,13 @@ pub fn backward_train<T: Element>(
 /// [`backward_train`] for some channels, of arguments that have been checked.
 fn backward_channels<T: Element>(
     x: &[T],
-    dy: &[T],
     norm: &BatchNorm<'_, T>,
     some: Range<usize>,
-    dx: &mut [T],
+    dy: &mut [T],
     dgamma: &mut [T],
     dbeta: &mut [T],
 ) {
-    parameter_gradients(x, dy, norm, some.clone(), dgamma, dbeta);
+    parameter_gradients(x, norm, some.clone(), dy, dgamma, dbeta);
     let count = norm.layout.count() as f64;
     let (dgamma, dbeta) = (&*dgamma, &*dbeta);
     let numbers = |channel: usize| {
@@ -265,37 +264,36 @@ fn backward_channels<T: Element>(
         [norm.mean[channel], T::from_f64(of_x), T::from_f64(scale), T::from_f64(shift)]
     };
     if norm.relu {
-        each_channel(norm.layout, some, Backward::<true>, numbers, [x, dy], dx);
+        each_channel(norm.layout, some, Backward::<true>, numbers, x, dy);
     } else {
-        each_channel(norm.layout, some, Backward::<false>, numbers, [x, dy], dx);
+        each_channel(norm.layout, some, Backward::<false>, numbers, x, dy);
     }
 }
 
 /// The gradients of [`normalize`] with statistics that do not depend on `x`, as in evaluation:
-/// `dbeta = sum(dy)`, `dgamma = sum(dy * xhat)`, `dx = gamma / sqrt(var + eps) * dy`.
+/// `dbeta = sum(dy)`, `dgamma = sum(dy * xhat)`, `dx = gamma / sqrt(var + eps) * dy`, in the place of `dy`.
 ///
 /// # Errors
 ///
 /// If the lengths are others than the layout says.
 pub fn backward_eval<T: Element>(
     x: &[T],
-    dy: &[T],
     norm: &BatchNorm<'_, T>,
-    dx: &mut [T],
+    dy: &mut [T],
     dgamma: &mut [T],
     dbeta: &mut [T],
 ) -> Result<()> {
-    let whole = [("x", x.len()), ("dy", dy.len()), ("dx", dx.len())];
+    let whole = [("x", x.len()), ("dy", dy.len())];
     let of_channels = [("dgamma", dgamma.len()), ("dbeta", dbeta.len())];
     norm.check("batch norm backward_eval", &whole, &of_channels)?;
     let all = 0..norm.layout.channels;
-    parameter_gradients(x, dy, norm, all.clone(), dgamma, dbeta);
+    parameter_gradients(x, norm, all.clone(), dy, dgamma, dbeta);
     let numbers =
         |channel: usize| [T::from_f64(norm.gamma[channel].to_f64() * norm.inverse_std(channel))];
     if norm.relu {
-        each_channel(norm.layout, all, Scale::<true>, numbers, [x, dy], dx);
+        each_channel(norm.layout, all, Scale::<true>, numbers, x, dy);
     } else {
-        each_channel(norm.layout, all, Scale::<false>, numbers, [x, dy], dx);
+        each_channel(norm.layout, all, Scale::<false>, numbers, x, dy);
     }
     Ok(())
 }
