@@ -38,7 +38,7 @@ struct Copied;
 
 impl<T: Float> Backward<T> for Copied {
     fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || Ok(dy.clone()))
+        grads.add(0, || Ok(dy))
     }
 }
 

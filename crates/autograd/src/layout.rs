@@ -138,11 +138,12 @@ impl Layout {
 
     /// Whether each element lies at the same distance from the first as in `other`.
     pub(crate) fn same_strides(&self, other: &Self) -> bool {
+        let shape = self.part().shape;
         self.shape == other.shape
             && self.parts == other.parts
-            && (self.shape.contains(&0)
-                || (0..self.shape.len())
-                    .all(|axis| self.shape[axis] == 1 || self.strides[axis] == other.strides[axis]))
+            && (shape.contains(&0)
+                || (0..shape.len())
+                    .all(|axis| shape[axis] == 1 || self.strides[axis] == other.strides[axis]))
     }
 
     /// This layout, without gaps, as `[outer][size of axis][inner]`; the first axis of one in parts is not to be
@@ -302,6 +303,34 @@ mod tests {
         assert!(!layout(&[1, 3], &[0, 1]).broadcast(dims(&[2, 3])).is_dense());
         assert!(layout(&[], &[]).is_dense());
         assert!(layout(&[0, 3], &[0, 1]).is_dense());
+    }
+
+    #[test]
+    fn a_dense_layout_holds_each_place_once() {
+        let [sizes, steps] = [[1, 2, 3].as_slice(), &[0, 1, 2, 3, 4, 6]];
+        let triples = |of: &[usize]| -> Vec<[usize; 3]> {
+            let pairs = of.iter().flat_map(|&a| of.iter().map(move |&b| [a, b]));
+            pairs.flat_map(|[a, b]| of.iter().map(move |&c| [a, b, c])).collect()
+        };
+        for shape in triples(sizes) {
+            let places =
+                triples(&[0, 1, 2]).into_iter().filter(|at| (0..3).all(|i| at[i] < shape[i]));
+            let places: Vec<_> = places.collect();
+            for strides in triples(steps) {
+                let offset = |at: &[usize; 3]| (0..3).map(|i| at[i] * strides[i]).sum();
+                let mut offsets: Vec<usize> = places.iter().map(offset).collect();
+                offsets.sort_unstable();
+                let dense = offsets.into_iter().eq(0..places.len());
+                let of =
+                    Layout { shape: dims(&shape), strides: dims(&strides), offset: 5, parts: 1 };
+                assert_eq!(of.is_dense(), dense, "{shape:?} {strides:?}");
+                let canonical = of.same_strides(&of.with_shape(of.shape));
+                assert_eq!(canonical, dense, "{shape:?} {strides:?}");
+            }
+        }
+        // The stride along parts of one place each is never used.
+        let parts = Layout { shape: dims(&[4, 3]), strides: dims(&[9, 1]), offset: 0, parts: 4 };
+        assert!(parts.is_dense() && parts.same_strides(&parts.with_shape(parts.shape)));
     }
 
     #[test]

@@ -46,8 +46,9 @@ use crate::tensor::{Origin, Tensor};
 pub trait Backward<T: Float = f32> {
     /// Adds the gradient of each input, given the gradient `dy` of the output.
     ///
-    /// `dy` has the output's shape, but may lie otherwise in memory, which nobody else may need any more: a gradient
-    /// can take its place. Nothing is recorded meanwhile.
+    /// `dy` has the output's shape, but may lie otherwise in memory. It is given away: a gradient can take the place of
+    /// its values ([`Tensor::make_mut`], which copies them if another tensor shares them). Nothing is recorded
+    /// meanwhile.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::ops::Deref;
 #[cfg(target_os = "linux")]
 use memmap2::{Advice, MmapMut};
 
-/// Bytes from which on they lie in pages of 2 MiB.
+/// Bytes from which on they lie in pages of 2 MiB: about what a processor finds by itself in pages of 4 KiB.
 #[cfg(target_os = "linux")]
 const MANY: usize = 8 << 20;
 

@@ -99,8 +99,8 @@ impl<T: Float> BatchNormBackward<T> {
 
 impl<T: Float> Backward<T> for BatchNormBackward<T> {
     fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        // In its place, if nobody else needs it.
         let mut dx = dy.in_layout(self.x.layout());
+        // So that its values are `dx` alone's, which takes their place, unless others share them.
         drop(dy);
         let mut dgamma = Tensor::for_overwrite(*self.gamma.layout());
         let mut dbeta = Tensor::for_overwrite(*self.gamma.layout());
@@ -204,6 +204,8 @@ impl<T: Float> Tensor<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::gradcheck::gradcheck;
     use crate::tape::Tape;
@@ -373,7 +375,42 @@ mod tests {
             tape.backward_with(&y.unwrap().add(&inputs[1]).unwrap(), &weight).unwrap();
             assert_eq!(inputs[1].grad().unwrap().to_vec(), weight.to_vec());
             assert_eq!(weight.to_vec(), random(3, &[4, 3, 2, 5]).to_vec());
-            assert_ne!(inputs[0].grad().unwrap().to_vec(), weight.to_vec());
+            let shared = inputs[0].grad().unwrap();
+            inputs[0].zero_grad();
+            let y = inputs[0]
+                .batch_norm(BatchNorm { running: Some(&mut running), ..BatchNorm::new(mode) });
+            tape.backward(&y.unwrap().mul(&weight).unwrap().sum()).unwrap();
+            assert_close(&shared, &inputs[0].grad().unwrap(), 1e-12);
+        }
+    }
+
+    /// Passes a gradient on, and notes where its values lie.
+    struct Note(Arc<Mutex<Vec<usize>>>);
+
+    impl Backward<f64> for Note {
+        fn backward(&self, dy: Tensor<f64>, grads: &mut Grads<'_, f64>) -> Result<()> {
+            self.0.lock().unwrap().push(dy.memory().as_ptr().addr());
+            grads.add(0, || Ok(dy))
+        }
+    }
+
+    #[test]
+    fn a_gradient_that_nobody_shares_gives_its_place() {
+        for x in layouts(&random(1, &[4, 3, 2, 5])) {
+            for mode in [Mode::Train, Mode::Eval] {
+                let places = Arc::new(Mutex::new(vec![]));
+                let note =
+                    |x: &Tensor<f64>| record(x.detach(), &[x], |_| Note(Arc::clone(&places)));
+                let (x, mut running) = (x.clone().requires_grad(), stats(3));
+                let tape = Tape::new();
+                let arguments = BatchNorm { running: Some(&mut running), ..BatchNorm::new(mode) };
+                let y = note(&note(&x).batch_norm(arguments).unwrap());
+                // Its gradient is a product of its own.
+                let loss = y.mul_scalar(2.0).sum();
+                tape.backward(&loss).unwrap();
+                let places = places.lock().unwrap();
+                assert_eq!(places[0], places[1]);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ struct AddScalar;
 
 impl<T: Float> Backward<T> for AddScalar {
     fn backward(&self, dy: Tensor<T>, grads: &mut Grads<'_, T>) -> Result<()> {
-        grads.add(0, || Ok(dy.clone()))
+        grads.add(0, || Ok(dy))
     }
 }
 

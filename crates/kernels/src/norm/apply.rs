@@ -9,11 +9,9 @@ use crate::elementwise::lanes::{load, store};
 use crate::parallel::{self, MOVED, SharedMut};
 use crate::scratch;
 
-/// A function of `N` numbers of a channel, of a value and of what stands in the place of the result. Implement as
-/// `#[inline(always)]`.
+/// A function of `N` numbers of a channel, of a value and of what stands in the place of the result: loads of that
+/// vanish where it does not look. Implement as `#[inline(always)]`.
 pub(super) trait ChannelOp<T: Element, const N: usize>: Copy + Sync {
-    /// Whether it needs what stands there; if not, it is given 0.
-    const IN_PLACE: bool;
     fn apply<V: Vector<Elem = T>>(self, numbers: [V; N], x: V, place: V) -> V;
 }
 
@@ -23,8 +21,6 @@ pub(super) trait ChannelOp<T: Element, const N: usize>: Copy + Sync {
 pub(super) struct Transform<const RELU: bool>;
 
 impl<T: Element, const RELU: bool> ChannelOp<T, 3> for Transform<RELU> {
-    const IN_PLACE: bool = false;
-
     #[inline(always)]
     fn apply<V: Vector<Elem = T>>(self, [mean, scale, shift]: [V; 3], x: V, _: V) -> V {
         input::<V, RELU>(x).sub(mean).mul_add(scale, shift)
@@ -36,8 +32,6 @@ impl<T: Element, const RELU: bool> ChannelOp<T, 3> for Transform<RELU> {
 pub(super) struct Backward<const RELU: bool>;
 
 impl<T: Element, const RELU: bool> ChannelOp<T, 4> for Backward<RELU> {
-    const IN_PLACE: bool = true;
-
     #[inline(always)]
     fn apply<V: Vector<Elem = T>>(self, numbers: [V; 4], x: V, dy: V) -> V {
         let [mean, of_x, scale, shift] = numbers;
@@ -51,8 +45,6 @@ impl<T: Element, const RELU: bool> ChannelOp<T, 4> for Backward<RELU> {
 pub(super) struct Scale<const RELU: bool>;
 
 impl<T: Element, const RELU: bool> ChannelOp<T, 1> for Scale<RELU> {
-    const IN_PLACE: bool = true;
-
     #[inline(always)]
     fn apply<V: Vector<Elem = T>>(self, [scale]: [V; 1], x: V, dy: V) -> V {
         gradient::<V, RELU>(x, dy.mul(scale))
@@ -69,8 +61,8 @@ fn gradient<V: Vector, const RELU: bool>(x: V, dx: V) -> V {
 /// Elements of a job.
 const CHUNK: usize = 1 << 13;
 
-/// Sets the values of `some` channels of `y` to `op` of the numbers of each and of `x`, both of `layout`'s size. These
-/// are all channels where fewer than [`LONG`] of their values are neighbours.
+/// Sets the values of `some` channels of `y` to `op` of the numbers of each, of `x` and of `y` itself, both of
+/// `layout`'s size. These are all channels where fewer than [`LONG`] of their values are neighbours.
 pub(super) fn each_channel<T, O, const N: usize>(
     layout: ChannelLayout,
     some: Range<usize>,
@@ -187,15 +179,13 @@ where
                         // SAFETY: `j + LANES <= whole`, and `x` is as long as `y`.
                         unsafe {
                             let y = y.as_mut_ptr().add(j);
-                            let place = if O::IN_PLACE { V::load(y) } else { zero };
-                            op.apply(numbers, V::load(x.as_ptr().add(j)), place).store(y);
+                            op.apply(numbers, V::load(x.as_ptr().add(j)), V::load(y)).store(y);
                         }
                     }
                     if whole < y.len() {
                         let y = &mut y[whole..];
                         let x = V::from_partial(&x[whole..], T::ZERO);
-                        let place = V::from_partial(y, T::ZERO);
-                        op.apply(numbers, x, place).write_partial(y);
+                        op.apply(numbers, x, V::from_partial(y, T::ZERO)).write_partial(y);
                     }
                     channel = (channel + 1) % period;
                 }
@@ -208,8 +198,7 @@ where
                         for (k, number) in numbers.iter_mut().enumerate() {
                             *number = V::from_slice(&table[k * period + j * V::LANES..]);
                         }
-                        let place = if O::IN_PLACE { load(y, T::ZERO) } else { zero };
-                        store(op.apply(numbers, load(x, T::ZERO), place), y);
+                        store(op.apply(numbers, load(x, T::ZERO), load(y, T::ZERO)), y);
                     }
                 }
             }

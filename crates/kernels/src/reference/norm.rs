@@ -35,7 +35,7 @@ pub fn normalize(x: &[f64], norm: &BatchNorm<'_, f64>, beta: &[f64]) -> Vec<f64>
 /// The gradients to `x`, gamma and beta.
 pub type Gradients = (Vec<f64>, Vec<f64>, Vec<f64>);
 
-/// As [`crate::norm::backward_eval`].
+/// As [`crate::norm::backward_eval`], which puts the first of them in the place of `dy`.
 pub fn backward_eval(x: &[f64], dy: &[f64], norm: &BatchNorm<'_, f64>) -> Gradients {
     let channels = norm.layout.channels;
     let (mut dx, mut dgamma, mut dbeta) = (dy.to_vec(), vec![0.0; channels], vec![0.0; channels]);
@@ -50,7 +50,7 @@ pub fn backward_eval(x: &[f64], dy: &[f64], norm: &BatchNorm<'_, f64>) -> Gradie
     (dx, dgamma, dbeta)
 }
 
-/// As [`crate::norm::backward_train`].
+/// As [`crate::norm::backward_train`], likewise.
 pub fn backward_train(x: &[f64], dy: &[f64], norm: &BatchNorm<'_, f64>) -> Gradients {
     let (mut dx, dgamma, dbeta) = backward_eval(x, dy, norm);
     let count = (norm.layout.outer * norm.layout.inner) as f64;
