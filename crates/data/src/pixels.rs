@@ -22,15 +22,27 @@ impl From<Vec<u8>> for Pixels {
     fn from(pixels: Vec<u8>) -> Self {
         #[cfg(target_os = "linux")]
         if pixels.len() >= MANY
-            && let Ok(mut map) = MmapMut::map_anon(pixels.len())
+            && let Ok(map) = MmapMut::map_anon(pixels.len())
         {
             // A system that has no large pages gives others.
             let _ = map.advise(Advice::HugePage);
-            map.copy_from_slice(&pixels);
-            return Pixels::LargePages(map);
+            return Pixels::LargePages(moved(pixels, map));
         }
         Pixels::Vec(pixels)
     }
+}
+
+/// `to`, which is as long, with what `pixels` held. Piece by piece from the end, each of which is given back at once:
+/// no large set is in memory twice.
+#[cfg(target_os = "linux")]
+fn moved(mut pixels: Vec<u8>, mut to: MmapMut) -> MmapMut {
+    while let Some(last) = pixels.len().checked_sub(1) {
+        let start = last / MANY * MANY;
+        to[start..=last].copy_from_slice(&pixels[start..]);
+        pixels.truncate(start);
+        pixels.shrink_to_fit();
+    }
+    to
 }
 
 impl Deref for Pixels {
@@ -51,7 +63,7 @@ mod tests {
 
     #[test]
     fn as_given_in_pages_of_any_size() {
-        for len in [0, 1, MANY - 1, MANY, MANY + 5] {
+        for len in [0, 1, MANY - 1, MANY, MANY + 5, 3 * MANY] {
             let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
             let pixels = Pixels::from(bytes.clone());
             assert_eq!(matches!(pixels, Pixels::LargePages(_)), len >= MANY);
