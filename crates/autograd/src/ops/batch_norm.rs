@@ -368,18 +368,18 @@ mod tests {
             let inputs = [1, 2].map(|seed| random(seed, &[4, 3, 2, 5]).requires_grad());
             let weight = random(3, &[4, 3, 2, 5]);
             let mut running = stats(3);
+            let mut normalized = || {
+                let running = Some(&mut running);
+                inputs[0].batch_norm(BatchNorm { running, ..BatchNorm::new(mode) }).unwrap()
+            };
             let tape = Tape::new();
-            let y = inputs[0]
-                .batch_norm(BatchNorm { running: Some(&mut running), ..BatchNorm::new(mode) });
             // The sum hands one gradient to both.
-            tape.backward_with(&y.unwrap().add(&inputs[1]).unwrap(), &weight).unwrap();
+            tape.backward_with(&normalized().add(&inputs[1]).unwrap(), &weight).unwrap();
             assert_eq!(inputs[1].grad().unwrap().to_vec(), weight.to_vec());
             assert_eq!(weight.to_vec(), random(3, &[4, 3, 2, 5]).to_vec());
             let shared = inputs[0].grad().unwrap();
             inputs[0].zero_grad();
-            let y = inputs[0]
-                .batch_norm(BatchNorm { running: Some(&mut running), ..BatchNorm::new(mode) });
-            tape.backward(&y.unwrap().mul(&weight).unwrap().sum()).unwrap();
+            tape.backward(&normalized().mul(&weight).unwrap().sum()).unwrap();
             assert_close(&shared, &inputs[0].grad().unwrap(), 1e-12);
         }
     }
