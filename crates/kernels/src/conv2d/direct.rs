@@ -164,13 +164,12 @@ impl<T: Element> Tiles<'_, '_, T> {
                     depth: conv.channels,
                     b_stride,
                     rows: V::MR.min(conv.rows - row),
-                    vectors: images.div_ceil(V::LANES),
+                    columns: images,
                 };
                 let panel = Panel {
                     c: conv.target.pointer.wrapping_add(row * conv.target.strides[1]),
                     row_stride: conv.target.strides[1],
                     place: Place::Contiguous(offset),
-                    columns: images,
                     beta: T::ZERO,
                     bias: conv.bias.map(|bias| &bias[row..]),
                 };

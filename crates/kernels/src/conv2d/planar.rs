@@ -161,13 +161,12 @@ impl<T: Element> Kernel<T> for Rows<'_, '_, T> {
                         depth: conv.channels,
                         b_stride: plane,
                         rows: V::MR.min(conv.rows - channel),
-                        vectors: columns.div_ceil(V::LANES),
+                        columns,
                     };
                     let panel = Panel {
                         c: conv.target.pointer.wrapping_add(channel * row_stride),
                         row_stride,
                         place,
-                        columns,
                         beta: T::ZERO,
                         bias: conv.bias.map(|bias| &bias[channel..]),
                     };

@@ -415,7 +415,7 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
                     depth,
                     b_stride: panel.stride,
                     rows: V::MR.min(rows - i),
-                    vectors: panel.columns.div_ceil(V::LANES),
+                    columns: panel.columns,
                 };
                 let out = Panel {
                     c: self.c.wrapping_add((i0 + i) * self.row_stride),
@@ -425,7 +425,6 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
                     } else {
                         Place::Scattered(offsets)
                     },
-                    columns: panel.columns,
                     beta: finish.beta,
                     bias: finish.bias.map(|bias| &bias[i0 + i..]),
                 };

@@ -149,15 +149,15 @@ pub(crate) struct Tile<'a, T, A = PackedA> {
     pub(crate) b_stride: usize,
     /// 1 to `MR`.
     pub(crate) rows: usize,
-    /// 1 to `NV`: how many vectors of columns.
-    pub(crate) vectors: usize,
+    /// 1 to `NR`.
+    pub(crate) columns: usize,
 }
 
 impl<'a, T, A> Tile<'a, T, A> {
     /// The same with another layout of A.
     pub(crate) fn with_layout<B>(self, a_layout: B) -> Tile<'a, T, B> {
-        let Self { a, b, pairs, depth, b_stride, rows, vectors, .. } = self;
-        Tile { a, a_layout, b, pairs, depth, b_stride, rows, vectors }
+        let Self { a, b, pairs, depth, b_stride, rows, columns, .. } = self;
+        Tile { a, a_layout, b, pairs, depth, b_stride, rows, columns }
     }
 }
 
@@ -165,12 +165,13 @@ impl<'a, T, A> Tile<'a, T, A> {
 pub(crate) trait Store<V: Vector> {
     /// Where the columns of `row` lie, if they are neighbours: they are fetched while the tile is summed.
     fn row(&self, row: usize) -> Option<*const V::Elem>;
-    /// Takes the sums of `row`, `N` vectors of columns. Rows beyond the tile's are not passed.
+    /// Takes the sums of `row`, `N` vectors, of which the first `columns` elements are the tile's. Rows beyond
+    /// the tile's are not passed.
     ///
     /// # Safety
     ///
-    /// The store must own the places of this row and its columns, and have columns in each vector.
-    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N]);
+    /// The store must own the places of this row and these columns; each vector must have one.
+    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N], columns: usize);
 }
 
 /// A vector type with the tile that suits its registers.
@@ -219,11 +220,11 @@ pub(crate) fn spill<'a, V: Copy, const R: usize, const N: usize>(
 /// Hands all rows of a tile to its store, straight from the registers: a loop would be one that indexes. The
 /// remainder is the number itself; it shows the compiler that there is such a row.
 macro_rules! put_rows {
-    ($store:ident, $sums:ident, $rows:ident, [$($i:literal),+]) => {
+    ($store:ident, $sums:ident, $rows:ident, $columns:expr, [$($i:literal),+]) => {
         const { assert!($rows <= [$($i),+].len()) };
         $(if $i < $rows {
             // SAFETY: all rows of the tile are there, and its columns.
-            unsafe { $store.put($i, &$sums[$i % $rows]) };
+            unsafe { $store.put($i, &$sums[$i % $rows], $columns) };
         })+
     };
 }
@@ -232,7 +233,7 @@ macro_rules! put_rows {
 ///
 /// # Safety
 ///
-/// As [`Microkernel::tile`], with `tile.rows <= R` and `tile.vectors == N`.
+/// As [`Microkernel::tile`], with `tile.rows <= R` and `tile.columns` in `N` vectors.
 #[inline(always)]
 pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
     tile: &Tile<'_, V::Elem, A>,
@@ -282,14 +283,16 @@ pub(crate) unsafe fn sum_tile<V, A, S, const R: usize, const N: usize>(
             b = b.wrapping_add(b_stride);
         }
     }
-    if tile.rows == R {
-        put_rows!(store, sums, R, [0, 1, 2, 3, 4, 5, 6, 7]);
+    // Only whole tiles go from the registers: code for the first lanes of a vector, eight times over, is most of a
+    // kernel's.
+    if tile.rows == R && tile.columns == N * V::LANES {
+        put_rows!(store, sums, R, N * V::LANES, [0, 1, 2, 3, 4, 5, 6, 7]);
         return;
     }
     let mut spilled = MaybeUninit::uninit();
     for (i, sums) in spill(&sums, &mut spilled).iter().enumerate().take(tile.rows) {
         // SAFETY: row and columns are the tile's.
-        unsafe { store.put(i, sums) };
+        unsafe { store.put(i, sums, tile.columns) };
     }
 }
 
@@ -332,7 +335,7 @@ macro_rules! microkernel {
                 // SAFETY: the caller's duty, passed on.
                 unsafe {
                     $crate::gemm::dispatch!(
-                        [tile.rows, tile.vectors], $tiles, sum_tile::<Self, A, S>(tile, store)
+                        [tile.rows, tile.columns.div_ceil(<Self as $crate::arch::Vector>::LANES)], $tiles, sum_tile::<Self, A, S>(tile, store)
                     )
                 }
             }

@@ -28,7 +28,6 @@ pub(crate) struct Panel<'a, T> {
     pub(crate) c: *mut T,
     pub(crate) row_stride: usize,
     pub(crate) place: Place<'a>,
-    pub(crate) columns: usize,
     pub(crate) beta: T,
     /// For the rows of this panel.
     pub(crate) bias: Option<&'a [T]>,
@@ -83,6 +82,37 @@ pub(crate) unsafe fn store_row<V: Vector, const N: usize>(
     }
 }
 
+/// Loads what lies at `offsets` from `p`, as many as a vector has lanes at the most.
+///
+/// Not inlined, like [`scatter`]: sixteen places of each vector of each row of each tile are most of a
+/// kernel's code, and have no use for its instruction set.
+///
+/// # Safety
+///
+/// `p` must be valid for reading at each offset.
+#[inline(never)]
+unsafe fn gather<T: Element>(p: *const T, offsets: &[usize]) -> [T; MAX_LANES] {
+    let mut lanes = [T::ZERO; MAX_LANES];
+    for (lane, &offset) in lanes.iter_mut().zip(offsets) {
+        // SAFETY: the caller's duty.
+        *lane = unsafe { *p.add(offset) };
+    }
+    lanes
+}
+
+/// Stores the first lanes at `offsets` from `p`.
+///
+/// # Safety
+///
+/// `p` must be valid for writing at each offset.
+#[inline(never)]
+unsafe fn scatter<T: Element>(lanes: &[T; MAX_LANES], p: *mut T, offsets: &[usize]) {
+    for (&lane, &offset) in lanes.iter().zip(offsets) {
+        // SAFETY: the caller's duty.
+        unsafe { *p.add(offset) = lane };
+    }
+}
+
 /// Loads what lies at `offsets` from `p`, at most `N` vectors of it.
 ///
 /// # Safety
@@ -92,12 +122,8 @@ pub(crate) unsafe fn store_row<V: Vector, const N: usize>(
 unsafe fn gather_row<V: Vector, const N: usize>(p: *const V::Elem, offsets: &[usize]) -> [V; N] {
     let mut row = [V::splat(V::Elem::ZERO); N];
     for (vector, offsets) in row.iter_mut().zip(offsets.chunks(V::LANES)) {
-        let mut lanes = [V::Elem::ZERO; MAX_LANES];
-        for (lane, &offset) in lanes.iter_mut().zip(offsets) {
-            // SAFETY: the caller's duty.
-            *lane = unsafe { *p.add(offset) };
-        }
-        *vector = V::from_slice(&lanes);
+        // SAFETY: the caller's duty.
+        *vector = V::from_slice(&unsafe { gather(p, offsets) });
     }
     row
 }
@@ -112,7 +138,7 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
     }
 
     #[inline(always)]
-    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N]) {
+    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N], columns: usize) {
         let (zero, one) = (V::Elem::ZERO, V::Elem::ONE);
         let mut sums = *sums;
         if let Some(bias) = self.bias {
@@ -127,7 +153,7 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
             // The same arithmetic wherever the columns lie: how many share a panel is no matter of shape alone.
             let old: [V; N] = match self.place {
                 // SAFETY: these columns are the panel's own, one behind the other.
-                Place::Contiguous(offset) => unsafe { load_row(c.add(offset), self.columns) },
+                Place::Contiguous(offset) => unsafe { load_row(c.add(offset), columns) },
                 // SAFETY: these columns are the panel's own.
                 Place::Scattered(offsets) => unsafe { gather_row(c, offsets) },
             };
@@ -138,15 +164,13 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
         }
         match self.place {
             // SAFETY: as above.
-            Place::Contiguous(offset) => unsafe { store_row(&sums, c.add(offset), self.columns) },
+            Place::Contiguous(offset) => unsafe { store_row(&sums, c.add(offset), columns) },
             Place::Scattered(offsets) => {
                 for (sums, offsets) in sums.iter().zip(offsets.chunks(V::LANES)) {
                     let mut lanes = [zero; MAX_LANES];
                     sums.write_to(&mut lanes);
-                    for (&offset, &sum) in offsets.iter().zip(&lanes) {
-                        // SAFETY: the column is the panel's own.
-                        unsafe { *c.add(offset) = sum };
-                    }
+                    // SAFETY: the columns are the panel's own.
+                    unsafe { scatter(&lanes, c, offsets) };
                 }
             }
         }

@@ -492,13 +492,12 @@ impl<T: Element> Tiles<'_, T> {
                 depth,
                 b_stride,
                 rows,
-                vectors: width / V::LANES,
+                columns: width,
             };
             let out = Panel {
                 c: self.sums(panel, row),
                 row_stride: width,
                 place: Place::Contiguous(0),
-                columns: width,
                 beta: T::ONE,
                 bias: None,
             };

@@ -295,13 +295,12 @@ impl<T: Element> Kernel<T> for Tiles<'_, T> {
                     depth: cut.out_width,
                     b_stride: geometry.config.stride[1].saturating_mul(cut.channels),
                     rows: V::MR.min(self.rows.end - row),
-                    vectors: self.columns.div_ceil(V::LANES),
+                    columns: self.columns,
                 };
                 let panel = Panel {
                     c: self.to.wrapping_add(row * row_stride),
                     row_stride,
                     place: Place::Contiguous(self.first),
-                    columns: self.columns,
                     beta: T::ONE,
                     bias: None,
                 };

@@ -467,13 +467,12 @@ impl<T: Element> Kernel<T> for Multiply<'_, T> {
                     depth: self.tiles,
                     b_stride: panel.width,
                     rows: some,
-                    vectors: panel.width / V::LANES,
+                    columns: panel.width,
                 };
                 let sums = Panel {
                     c: self.to.wrapping_add(row * cut.columns),
                     row_stride: cut.columns,
                     place: Place::Contiguous(panel.first),
-                    columns: panel.width,
                     beta: self.beta,
                     bias: None,
                 };

@@ -159,12 +159,11 @@ impl<T: Element> Tiles<'_, '_, T> {
                 depth: steps.steps.len(),
                 b_stride: panel.width,
                 rows: places.len,
-                vectors: panel.width / V::LANES,
+                columns: panel.columns,
             };
             let channels = Channels {
                 target: conv.target.pointer.wrapping_add(target),
                 places: &places.target,
-                columns: panel.columns,
                 first: steps.runs.start == 0 && steps.steps.start == 0,
                 bias: conv
                     .bias
@@ -192,7 +191,6 @@ struct Channels<'a, T> {
     target: *mut T,
     /// Offsets of the places from there.
     places: &'a [usize; MAX_MR],
-    columns: usize,
     /// Whether these are the first steps of the sum; later ones are added to what is there.
     first: bool,
     /// For these channels, with the last steps of the sum.
@@ -208,7 +206,7 @@ impl<V: Vector> Store<V> for Channels<'_, V::Elem> {
     }
 
     #[inline(always)]
-    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N]) {
+    unsafe fn put<const N: usize>(&self, row: usize, sums: &[V; N], columns: usize) {
         let add = |a: [V; N], b: [V; N]| std::array::from_fn(|j| a[j].add(b[j]));
         // SAFETY: the places are the caller's, and these channels, one behind the other; there is a bias
         // for each. What is streamed begins on a cache line, as the plan has seen, and panels are of whole
@@ -217,17 +215,17 @@ impl<V: Vector> Store<V> for Channels<'_, V::Elem> {
             let to = self.target.add(self.places[row]);
             let mut sums = *sums;
             if !self.first {
-                sums = add(sums, load_row(to, self.columns));
+                sums = add(sums, load_row(to, columns));
             }
             if let Some(bias) = self.bias {
-                sums = add(sums, load_row(bias[..self.columns].as_ptr(), self.columns));
+                sums = add(sums, load_row(bias[..columns].as_ptr(), columns));
             }
-            if self.streams && self.columns == N * V::LANES {
+            if self.streams && columns == N * V::LANES {
                 for (j, sums) in sums.iter().enumerate() {
                     sums.stream(to.add(j * V::LANES));
                 }
             } else {
-                store_row(&sums, to, self.columns);
+                store_row(&sums, to, columns);
             }
         }
     }

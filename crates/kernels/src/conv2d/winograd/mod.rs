@@ -217,7 +217,7 @@ impl<T: Element> Job<'_, '_, T> {
                         depth: channels,
                         b_stride: V::NR,
                         rows: V::MR.min(rows - row),
-                        vectors: some,
+                        columns: some * V::LANES,
                     };
                     let to = (panel * rows + row) * PRODUCTS + product;
                     let to =
@@ -226,7 +226,6 @@ impl<T: Element> Job<'_, '_, T> {
                         c: to.as_mut_ptr(),
                         row_stride: PRODUCTS * V::NR,
                         place: Place::Contiguous(0),
-                        columns: some * V::LANES,
                         beta: T::ZERO,
                         bias: None,
                     };
