@@ -2,7 +2,8 @@
 //!
 //! Named as in the BLIS papers, outermost first, with what each packs:
 //!
-//! 1. over the sum, and over rows: packs a part of A in panels of `MR`, shared by all threads;
+//! 1. over the sum, and over rows: packs a part of A in panels of `MR`, shared by all threads, or, of few columns,
+//!    reads it where it lies;
 //! 2. over columns, and over rows where B is small or columns are few, one job each, with no barrier between:
 //! 3. over the job's columns, a block of panels at a time, and over the part of the sum, `kc` steps at a
 //!    time, an even part of it: packs as many rows of those panels of B, for this job alone;
@@ -13,7 +14,7 @@
 
 use std::ops::Range;
 
-use super::microkernel::{Microkernel, PackedBoth, Pair, Tile};
+use super::microkernel::{Microkernel, Pair, RowsOfA, RowsOfBoth, Tile};
 use super::store::{Finish, Panel, Place};
 use crate::arch::{Isa, Kernel, MAX_LANES};
 use crate::element::Element;
@@ -53,6 +54,11 @@ const SMALL_B: usize = 1 << 18;
 const FEW_PANELS: usize = 32;
 /// Rows of a job, at the least, where there are as many: a block of B is packed for each.
 const JOB_ROWS: usize = 64;
+/// Columns up to which A is read where it lies: of more, packing once costs less than rows that lie apart. On one
+/// core with a peak of 244 GFLOP/s, squares of 64, 128, 256, 512 and 1024 run at 169, 202, 216, 215 and 210 GFLOP/s,
+/// and packed at 136, 183, 205, 209 and 210; 16384x64x576 at 187, and packed at 80; 512x2048x512 at 208, and packed
+/// at 209.
+const IN_PLACE_COLUMNS: usize = 1024;
 /// Panels of A up to which B is read where it lies: what packing brings is used too seldom.
 const UNPACKED: usize = 4;
 
@@ -76,6 +82,12 @@ pub(crate) trait PackA<T>: Sync {
 
     /// Whether neighbouring rows of a step lie side by side, as those of several panels in one cache line.
     fn rows_are_neighbours(&self) -> bool;
+
+    /// The operand as it lies in memory, if steps of a row are neighbours there and are to be summed as they
+    /// are: its first element, and the elements from a row to the next.
+    fn in_place(&self) -> Option<(*const T, usize)> {
+        None
+    }
 }
 
 /// The right operand, steps of the sum by columns.
@@ -128,7 +140,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
     output: &Output<'_, T, C>,
 ) {
     let [mr, nr] = T::run(isa, TileSize);
-    let part = (PART / m.clamp(1, MC) / KC).max(1) * KC;
+    let part = (PART / m.clamp(1, MC).next_multiple_of(mr) / KC).max(1) * KC;
     let c = SharedMut::new(output.c);
     let (row_stride, offsets) = (output.row_stride, &output.columns);
     // Even parts: a short one costs an output that comes and goes, too.
@@ -142,28 +154,22 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
         for i0 in (0..m).step_by(MC) {
             let rows = MC.min(m - i0);
             let a_panels = rows.div_ceil(mr);
-            scratch::with(a_panels * mr * depth, |packed_a: &mut [T]| {
-                let to = SharedMut::new(packed_a.as_mut_ptr());
-                let groups = a_panels.div_ceil(PACKED_PANELS);
-                let jobs = groups * depth.div_ceil(kc);
-                parallel::for_each(jobs, packed_a.len() * parallel::MOVED, |job| {
-                    let first = job % groups * PACKED_PANELS * mr;
-                    let k = job / groups * kc;
-                    let rows = [i0 + first, (PACKED_PANELS * mr).min(rows - first)];
-                    let steps = kc.min(depth - k);
-                    // SAFETY: the block is inside A; each job writes panels of its own.
-                    let to = unsafe { to.get().add(k * a_panels * mr + first * steps) };
-                    T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
-                });
+            let multiply = |panels: Option<&[T]>| {
                 let cut = Cut::new([rows, n, depth], [mr, nr]);
                 parallel::for_each(cut.jobs(), parallel::operations([rows, n, depth]), |job| {
                     let [rows, columns] = cut.job(job);
                     let block = columns.len().next_multiple_of(nr).min(block_panels * nr);
                     scratch::with(kc * block, |packed_b: &mut [T]| {
+                        let a = match panels {
+                            Some(a) => RowsA::Panels { a, all: a_panels * mr, first: rows.start },
+                            None => {
+                                let (a, stride) = a.in_place().expect("no panels, so it is");
+                                let first = (i0 + rows.start) * stride + k0;
+                                RowsA::InPlace { a: a.wrapping_add(first), stride }
+                            }
+                        };
                         let job = MacroKernel {
-                            a: packed_a,
-                            a_rows: a_panels * mr,
-                            first_row: rows.start,
+                            a,
                             b,
                             packed_b,
                             kc,
@@ -179,6 +185,25 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                         T::run(isa, job);
                     });
                 });
+            };
+            if n <= IN_PLACE_COLUMNS && a.in_place().is_some() {
+                multiply(None);
+                continue;
+            }
+            scratch::with(a_panels * mr * depth, |packed_a: &mut [T]| {
+                let to = SharedMut::new(packed_a.as_mut_ptr());
+                let groups = a_panels.div_ceil(PACKED_PANELS);
+                let jobs = groups * depth.div_ceil(kc);
+                parallel::for_each(jobs, packed_a.len() * parallel::MOVED, |job| {
+                    let first = job % groups * PACKED_PANELS * mr;
+                    let k = job / groups * kc;
+                    let rows = [i0 + first, (PACKED_PANELS * mr).min(rows - first)];
+                    let steps = kc.min(depth - k);
+                    // SAFETY: the block is inside A; each job writes panels of its own.
+                    let to = unsafe { to.get().add(k * a_panels * mr + first * steps) };
+                    T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
+                });
+                multiply(Some(packed_a));
             });
         }
     }
@@ -282,14 +307,28 @@ impl<T: Element, A: PackA<T>> Kernel<T> for PackPanelsA<'_, A, T> {
     }
 }
 
+/// A job's rows of A.
+enum RowsA<'a, T> {
+    /// `[depth / kc][panels][kc][MR]`: panels are read one behind the other.
+    Panels {
+        a: &'a [T],
+        /// Rows of all panels.
+        all: usize,
+        /// The first row of the job there.
+        first: usize,
+    },
+    /// Where they lie, see [`PackA::in_place`].
+    InPlace {
+        /// The first step of the first row.
+        a: *const T,
+        /// Elements from a row to the next.
+        stride: usize,
+    },
+}
+
 /// Loops 3 to 5: packed panels of A in, a block of the output out.
 struct MacroKernel<'a, T, B, C> {
-    /// `[depth / kc][panels][kc][MR]`: panels are read one behind the other.
-    a: &'a [T],
-    /// Rows of all panels.
-    a_rows: usize,
-    /// The first row of the job there.
-    first_row: usize,
+    a: RowsA<'a, T>,
     b: &'a B,
     /// Room for `kc` steps of `block_panels` panels, or of all of them.
     packed_b: &'a mut [T],
@@ -403,18 +442,27 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
         }
         self.pack::<V>(steps, panels);
         let finish = if k == 0 { self.finish } else { Finish { beta: T::ONE, bias: None } };
-        let a = &self.a[k * self.a_rows + self.first_row * depth..];
+        // From a panel to the next `MR` times the first of these, from a row of it and from a step to the next.
+        let (a, [of_panel, of_row, step]) = match self.a {
+            RowsA::Panels { a, all, first } => {
+                (a[k * all + first * depth..].as_ptr(), [depth, 1, V::MR])
+            }
+            RowsA::InPlace { a, stride } => (a.wrapping_add(k), [stride, stride, 1]),
+        };
         for i in (0..rows).step_by(V::MR) {
+            let there = V::MR.min(rows - i);
+            // Rows that are not there read what the last one reads.
+            let offsets_of_a = std::array::from_fn(|row| row.min(there - 1) * of_row);
             for panel in &*panels {
                 let offsets = &panel.offsets[..panel.columns];
                 let tile = Tile {
-                    a: a[i * depth..][..depth * V::MR].as_ptr(),
-                    a_layout: PackedBoth,
+                    a: a.wrapping_add(i * of_panel),
+                    a_layout: RowsOfBoth(RowsOfA { offsets: &offsets_of_a, step }),
                     b: panel.b,
                     pairs: &[Pair { a: 0, b: 0 }],
                     depth,
                     b_stride: panel.stride,
-                    rows: V::MR.min(rows - i),
+                    rows: there,
                     columns: panel.columns,
                 };
                 let out = Panel {
@@ -428,8 +476,8 @@ impl<T: Element, B: PackB<T>, C: ColumnOffsets> MacroKernel<'_, T, B, C> {
                     beta: finish.beta,
                     bias: finish.bias.map(|bias| &bias[i0 + i..]),
                 };
-                // SAFETY: a panel of A holds `depth` steps from `k` on; so does the panel of B, packed
-                // or in place; the rows and columns are this job's alone.
+                // SAFETY: rows of A, packed or in place, hold `depth` steps from `k` on, and so does the panel of
+                // B; the rows and columns are this job's alone.
                 unsafe { V::tile(&tile, &out) };
             }
         }

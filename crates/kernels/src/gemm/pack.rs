@@ -131,6 +131,11 @@ impl<T: Element> PackA<T> for Rows<'_, T> {
     fn rows_are_neighbours(&self) -> bool {
         self.matrix.strides()[0] == 1
     }
+
+    fn in_place(&self) -> Option<(*const T, usize)> {
+        let [row, step] = self.matrix.strides();
+        (self.alpha == T::ONE && step == 1).then(|| (self.matrix.as_ptr(), row))
+    }
 }
 
 /// The columns of a matrix.
