@@ -13,7 +13,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from running import example, json_lines, topedge, whole_run, with_threads
+from running import example, json_lines, rounded_down, topedge, whole_run, with_threads
 
 
 def medians(name, args):
@@ -31,7 +31,7 @@ def peak(args):
     print("| --- | --- | --- | --- |")
     for case, figures in medians("peak", args).items():
         rate, most = figures["gflops"], figures["peak_gflops"]
-        print(f"| {case} | {rate:.1f} | {most:.1f} | {100 * rate / most:.1f} |")
+        print(f"| {case} | {rate:.1f} | {most:.1f} | {rounded_down(100 * rate / most, 1)} |")
 
 
 def scaling(args):
@@ -39,7 +39,7 @@ def scaling(args):
     print("| --- | --- | --- | --- |")
     for case, figures in medians("scaling", args).items():
         one, several = figures["one_thread"], figures["seconds"]
-        print(f"| {case} | {1e3 * one:.2f} | {1e3 * several:.2f} | {one / several:.2f} |")
+        print(f"| {case} | {1e3 * one:.2f} | {1e3 * several:.2f} | {rounded_down(one / several)} |")
 
 
 def memory(args):

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from running import PEERS, example, json_lines, topedge, whole_run, with_threads
+from running import PEERS, example, json_lines, rounded_down, topedge, whole_run, with_threads
 
 BATCH_SIZES = [512, 64]
 INFER_PEERS = ["onnxruntime", "pytorch"]
@@ -54,7 +54,7 @@ def infer_table(rounds):
     print("| --- | --- |" + " --- | --- |" * len(INFER_PEERS))
     for case in rounds[0][0]:
         ours, *peers = [statistics.median(side[case] for side in sides) for sides in zip(*rounds)]
-        cells = "".join(f" {1e6 * peer:.1f} | {peer / ours:.2f} |" for peer in peers)
+        cells = "".join(f" {1e6 * peer:.1f} | {rounded_down(peer / ours)} |" for peer in peers)
         print(f"| {case} | {1e6 * ours:.1f} |{cells}")
 
 
@@ -94,7 +94,7 @@ def epoch_table(rounds):
     print("| --- | --- | --- | --- |")
     for i, (what, digits) in enumerate([("seconds", 2), ("MiB at the most", 0), ("accuracy", 4)]):
         ours, theirs = [statistics.median(r[side][i] for r in rounds) for side in (0, 1)]
-        times = f"{theirs / ours:.1f}" if i < 2 else ""
+        times = rounded_down(theirs / ours) if i < 2 else ""
         print(f"| {what} | {ours:.{digits}f} | {theirs:.{digits}f} | {times} |")
 
 
@@ -108,7 +108,7 @@ def table(name, rounds):
         shown = [f"{s:.3f}" for s in seconds]
         if name != "train":
             shown = [f"{statistics.median(r[side][case][1] for r in rounds):.0f}" for side in (0, 1)]
-        print(f"| {case} | {shown[0]} | {shown[1]} | {seconds[1] / seconds[0]:.2f} |")
+        print(f"| {case} | {shown[0]} | {shown[1]} | {rounded_down(seconds[1] / seconds[0])} |")
 
 
 def main():

@@ -1,6 +1,7 @@
 """Runs topedge and its peers as processes that print one JSON object a line."""
 
 import json
+import math
 import os
 import subprocess
 import time
@@ -25,6 +26,11 @@ def topedge():
 def with_threads(threads):
     """The environment in which topedge and its peers run on so many threads."""
     return os.environ | {"RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+
+
+def rounded_down(ratio, digits=2):
+    """As text, so that `1.00` is not slower."""
+    return f"{math.floor(ratio * 10**digits) / 10**digits:.{digits}f}"
 
 
 def json_lines(command, env):

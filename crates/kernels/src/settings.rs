@@ -7,8 +7,8 @@
 //! | instruction set | the best there is | `TOPEDGE_ISA` | [`Isa::with`] |
 //! | Winograd's method | where it is faster | `TOPEDGE_WINOGRAD` | [`Winograd::with`] |
 //!
-//! The bits of a result do not depend on the number of threads. A function reads these once, on entry,
-//! in the thread that calls it.
+//! The bits of a result do not depend on the number of threads. What counts is the setting of the thread that
+//! calls a function, not of those that help it.
 //!
 //! Who calls many of them does so from inside the pool, entered once by [`rayon::scope`] or
 //! [`rayon::ThreadPool::install`]: its threads then stay awake from one loop to the next. From outside of it each

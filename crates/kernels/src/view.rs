@@ -1,4 +1,4 @@
-//! Checked views of matrices and image tensors: the one place where slices become pointers.
+//! Checked views of matrices and image tensors.
 //!
 //! A view's constructor proves that every element it can address lies inside its slice and, for a
 //! mutable view, that no two of its indices meet. After that the kernels go by pointer.
@@ -326,6 +326,12 @@ impl<'a, T: Copy> MatMut<'a, T> {
     /// If `data` has fewer than `rows * columns` elements.
     pub fn row_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self> {
         Self::new(data, [rows, columns], [columns.max(1), 1])
+    }
+
+    /// The same elements, rows as columns.
+    pub fn transpose(self) -> Self {
+        let ([m, n], [row, column]) = (self.shape, self.strides);
+        Self { shape: [n, m], strides: [column, row], ..self }
     }
 
     /// Puts `value` at `[row, column]`.

@@ -45,9 +45,10 @@ const DIRECT_WIDE: usize = 28;
 const PLANAR_CHANNELS: usize = 64;
 
 /// Channels of source and target from which on Winograd's method is the faster one. On a core with a
-/// peak of 272, batch-last and contiguous: with 8 of each it is 1.2 and 2.6 times as fast as the
-/// other paths, with 16 1.8 and 2.1 times, with 64 on 32x32 places 2.0 times (209 to 411 GFLOP/s of
-/// the plain sum), with 256 on 8x8 places 2.3 times (294 to 669).
+/// peak of 272, batch-last and contiguous: with 16 of each it is 1.8 and 2.1 times as fast as the other paths,
+/// with 64 on 32x32 places 2.0 times (209 to 411 GFLOP/s of the plain sum), with 256 on 8x8 places 2.3 times
+/// (294 to 669). With 8 it is so as well where it was measured (1.2 and 2.6), but by so little batch-last that
+/// there the exacter sum is kept.
 const WINOGRAD_CHANNELS: usize = 16;
 /// Tiles, likewise: fewer do not make good for the transform of the weight. With 512 channels 4 tiles
 /// are half as fast as the general path, and 32 are 1.5 times as fast.
@@ -59,7 +60,7 @@ const WINOGRAD_TILES: usize = 16;
 /// places (198 to 571) and twice on 2x2; with 32 channels on 16x16 it is slower (419 to 310). It is the
 /// faster one on a single image, too: with 512 channels on 7x7 places 4 times.
 const WINOGRAD_GRADIENT_CHANNELS: usize = 48;
-/// Rows of places up to which the general path is the faster one for the gradient of the weight of
+/// Places of a row below which the general path is the faster one for the gradient of the weight of
 /// images that lie channels-last, too, if there are enough channels to fill its vectors and several taps
 /// to share what it packs: 238 against 214, for 3x3 taps of 256 channels on rows of 14. Elsewhere it is
 /// slower: 124 against 167 for ResNet-50's first layer, 137 against 182 for its strided 1x1 layer.
@@ -185,8 +186,8 @@ macro_rules! paths {
 paths!(f32, f64);
 
 /// Whether so many images leave few lanes empty, in which the direct paths would multiply nothing. On one core
-/// with a peak of 272, forward with 64 channels on 14x14 places: 28 images 234 against 202, but 24 200 against 206, 14
-/// 187 against 193, and 8 107 against 190.
+/// with a peak of 272, forward with 64 channels on 14x14 places: 28 images 234 against 202, but 24 200 against 206, and
+/// 8 107 against 190. Where a few more lanes decide, as with 14 (187 against 193), it matters little.
 fn fills_vectors(images: usize) -> bool {
     let empty = images.next_multiple_of(MAX_LANES) - images;
     images >= 7 * empty

@@ -460,12 +460,13 @@ fn no_path_depends_on_the_number_of_threads() {
         let (case, mut random) = Case::new(index);
         let buffers = Buffers::new(&case, |len| random.noise(len));
         for &isa in &isas {
-            let mut one: Vec<(&str, Outcome, Vec<f32>)> = vec![];
+            let mut one: Vec<(&str, Outcome, Vec<u32>)> = vec![];
             for pool in &pools {
                 let mut all = vec![];
                 pool.install(|| {
                     run_paths(&case, &buffers, isa, &mut runs, |path, what, got| {
-                        all.push((path, what, got.to_vec()));
+                        let bits = got.iter().map(|number| number.to_bits());
+                        all.push((path, what, bits.collect()));
                     });
                 });
                 if one.is_empty() {

@@ -42,6 +42,7 @@ pub(crate) struct Dot<T> {
 /// Rows, columns, places and lanes must be inside the operands, and the tile of `c` nobody else's.
 #[inline(always)]
 pub(crate) unsafe fn sum_dot<V: Microkernel, const R: usize, const C: usize>(dot: &Dot<V::Elem>) {
+    const { assert!(R * C <= MAX_TILE) };
     let mut sums = [[V::splat(V::Elem::ZERO); C]; R];
     // B is often no longer in a cache, and the machine fetches ahead by itself only what lies side by side, as
     // the lanes of a place do: so those of the place after the next are fetched here.

@@ -96,44 +96,27 @@ impl Gemm for f32 {
         beta: f32,
         c: MatMut<'_, f32>,
     ) {
-        let ([m, k], [_, n]) = (a.shape(), b.shape());
-        let [row_stride, column_stride] = c.strides();
         // The vectors of a tile lie along its columns: where those of C are not contiguous but its
         // rows are, the transposed product is the same work the right way round.
-        if column_stride != 1 && row_stride == 1 {
-            return gemm_rows(
-                alpha,
-                b.transpose(),
-                a.transpose(),
-                beta,
-                c.as_ptr(),
-                [n, m, k],
-                [column_stride, row_stride],
-            );
-        }
-        gemm_rows(alpha, a, b, beta, c.as_ptr(), [m, n, k], [row_stride, column_stride]);
+        let [row_stride, column_stride] = c.strides();
+        let (a, b, c) = if column_stride != 1 && row_stride == 1 {
+            (b.transpose(), a.transpose(), c.transpose())
+        } else {
+            (a, b, c)
+        };
+        let ([m, k], [_, n]) = (a.shape(), b.shape());
+        let [row_stride, column_stride] = c.strides();
+        let output = blocked::Output {
+            c: c.as_ptr(),
+            row_stride,
+            columns: Strided(column_stride),
+            finish: Finish { beta, bias: None },
+        };
+        let a = pack::Rows { matrix: a, alpha };
+        let b = pack::Columns(b);
+        // SAFETY: the views have checked every index of the three shapes, and C's are distinct.
+        unsafe { blocked::run(Isa::current(), [m, n, k], &a, &b, &output) }
     }
-}
-
-fn gemm_rows(
-    alpha: f32,
-    a: MatRef<'_, f32>,
-    b: MatRef<'_, f32>,
-    beta: f32,
-    c: *mut f32,
-    [m, n, k]: [usize; 3],
-    [row_stride, column_stride]: [usize; 2],
-) {
-    let output = blocked::Output {
-        c,
-        row_stride,
-        columns: Strided(column_stride),
-        finish: Finish { beta, bias: None },
-    };
-    let a = pack::Rows { matrix: a, alpha };
-    let b = pack::Columns(b);
-    // SAFETY: the views have checked every index of the three shapes, and C's are distinct.
-    unsafe { blocked::run(Isa::current(), [m, n, k], &a, &b, &output) }
 }
 
 impl Gemm for f64 {

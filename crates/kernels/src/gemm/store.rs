@@ -155,7 +155,7 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
                 // SAFETY: these columns are the panel's own, one behind the other.
                 Place::Contiguous(offset) => unsafe { load_row(c.add(offset), columns) },
                 // SAFETY: these columns are the panel's own.
-                Place::Scattered(offsets) => unsafe { gather_row(c, offsets) },
+                Place::Scattered(offsets) => unsafe { gather_row(c, &offsets[..columns]) },
             };
             let beta = V::splat(self.beta);
             for (sums, old) in sums.iter_mut().zip(old) {
@@ -166,7 +166,7 @@ impl<V: Vector> Store<V> for Panel<'_, V::Elem> {
             // SAFETY: as above.
             Place::Contiguous(offset) => unsafe { store_row(&sums, c.add(offset), columns) },
             Place::Scattered(offsets) => {
-                for (sums, offsets) in sums.iter().zip(offsets.chunks(V::LANES)) {
+                for (sums, offsets) in sums.iter().zip(offsets[..columns].chunks(V::LANES)) {
                     let mut lanes = [zero; MAX_LANES];
                     sums.write_to(&mut lanes);
                     // SAFETY: the columns are the panel's own.

@@ -65,6 +65,10 @@ struct Op<'a, T> {
 
 impl<T: Element> Op<'_, T> {
     /// Adds `sum_k weight_k * (max - x_k)`, what label smoothing needs of the logits.
+    ///
+    /// # Safety
+    ///
+    /// `x` must have `classes` steps that can be read.
     #[inline(always)]
     unsafe fn spread<V: Vector<Elem = T>>(&self, classes: usize, x: Steps<T>, max: V) -> V {
         let mut spread = splat::<V>(0.0);
