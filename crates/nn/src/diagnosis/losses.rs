@@ -68,9 +68,11 @@ pub(super) fn never_moved(evidence: &Evidence<'_>, was_broken: bool) -> Option<F
     let falls = end < 0.99 * smooth(&losses[middle - window / 2..middle + window.div_ceil(2)]);
     let what = match began_there {
         false => format!(
-            "{}, no lower than ln {} = {guess:.2}, as if all classes were equally likely",
+            "{}, {} than ln {} = {guess:.2}, {} if all classes were equally likely",
             short_number(end),
-            evidence.classes
+            if end > 1.05 * guess { "higher" } else { "no lower" },
+            evidence.classes,
+            if end > 1.05 * guess { "what it would be" } else { "as" },
         ),
         true => format!("{}, where it began", short_number(end)),
     };

@@ -11,7 +11,7 @@ use topedge::bench::{
 use topedge::kernels::Isa;
 
 use super::failure::Failure;
-use super::{output, progress};
+use super::{MAX_THREADS, output, progress};
 
 /// How long each measurement goes on, at least; a peak is the best of several shorter ones.
 const TOTAL: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ pass is forward, backward_input or backward_weight, format batch-last, channels-
 )]
 pub(crate) struct Args {
     /// Threads to compute on [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
     /// Only layers with this in their names
     #[arg(long, value_name = "SUBSTRING", default_value = "")]

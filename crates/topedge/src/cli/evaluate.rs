@@ -7,7 +7,7 @@ use topedge::data::{DataError, DataLoader, LoadOptions, LoaderConfig};
 use topedge::report::Confusion;
 
 use super::failure::Failure;
-use super::{images, output, predict, train};
+use super::{MAX_THREADS, images, output, predict, train};
 
 /// A matrix of more classes is too wide for a terminal.
 const CLASSES: usize = 20;
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Threads to compute on [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
     /// Print one JSON object, and nothing else
     #[arg(long)]

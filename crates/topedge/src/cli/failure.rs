@@ -30,6 +30,14 @@ impl Failure {
         move |error| Failure::Failed(format!("{doing}: {error}"))
     }
 
+    /// The same, with more to say.
+    pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
+        let (Failure::Usage(message) | Failure::Failed(message) | Failure::Stopped(message)) =
+            &mut self;
+        *message = format!("{message}; {more}");
+        self
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,

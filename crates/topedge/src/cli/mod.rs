@@ -41,6 +41,9 @@ use topedge::kernels::{Isa, Winograd};
 
 use failure::Failure;
 
+/// As many as somebody may want; each has a stack of its own.
+const MAX_THREADS: i64 = 1024;
+
 /// Trains small convolutional networks on the CPU, says what goes wrong, and recognises images with them.
 ///
 /// Without a command it trains on handwritten digits that it draws itself: no data is needed.
@@ -68,7 +71,7 @@ Exit codes: 0 done, 1 something failed (an unreadable file, a full disk), 2 wron
 path that does not exist), 130 stopped by Ctrl-C. Errors are one line on standard error.
 
 Environment: TOPEDGE_ISA=avx512|avx2|portable forces an instruction set, TOPEDGE_WINOGRAD=off forbids
-Winograd's method for 3x3 convolutions."
+Winograd's method for 3x3 convolutions, RAYON_NUM_THREADS=N runs on N threads, by default one a core."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -123,7 +126,22 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> clap::error::Result<Cli> {
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
+/// Whether `RAYON_NUM_THREADS` is what it can be: rayon passes over what is no number, and starts any other.
+fn check_threads() -> Result<(), Failure> {
+    let Some(value) = env::var_os("RAYON_NUM_THREADS").filter(|value| !value.is_empty()) else {
+        return Ok(());
+    };
+    match value.to_str().and_then(|value| value.parse().ok()) {
+        Some(0..=MAX_THREADS) => Ok(()),
+        _ => Err(Failure::Usage(format!(
+            "RAYON_NUM_THREADS {}: expected a number up to {MAX_THREADS}, or 0 for one a core",
+            value.display()
+        ))),
+    }
+}
+
 fn run(cli: Cli) -> Result<(), Failure> {
+    check_threads()?;
     Isa::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
     Winograd::from_env().map_err(|error| Failure::Usage(error.to_string()))?;
     match cli.command {

@@ -14,6 +14,7 @@ use super::choice::Trained;
 use super::failure::Failure;
 use super::run_folder::FILES;
 use super::settings::Settings;
+use super::train::quoted;
 use super::{batches, findings, histograms, output, times};
 
 /// The outcome of a training run.
@@ -95,7 +96,8 @@ impl Results {
             })?);
             return Ok(lines.join("\n"));
         }
-        let program = env::args().next().unwrap_or_else(|| "topedge".to_string());
+        let program = quoted(&env::args().next().unwrap_or_else(|| "topedge".to_string()));
+        let (pasted_model, sample) = (quoted(&model), quoted(&file("sample.png")));
         Ok(format!(
             "
 accuracy  {:.4}, trained at {:.0} images per second
@@ -105,14 +107,13 @@ history   {history}
 report    {}
 
 Try next:
-  {program} predict {model} {}    # shows a {}
-  {program} summary {model}    # and what each layer took
+  {program} predict {pasted_model} {sample}    # shows a {}
+  {program} summary {pasted_model}    # and what each layer took
   {program} train --help",
             self.accuracy,
             self.images_per_second,
             findings::text(&self.findings),
             file("report.html"),
-            file("sample.png"),
             self.sample_label,
         ))
     }

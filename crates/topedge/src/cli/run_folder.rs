@@ -212,7 +212,7 @@ impl RunFolder {
             None => Ok(self.path.clone()),
             Some(failure) => {
                 let (kept, path) = (kept.join(", "), self.path.display());
-                Err(Failure::Failed(format!("{failure}; {path} holds {kept}")))
+                Err(failure.and(format_args!("{path} holds {kept}")))
             }
         }
     }
@@ -409,7 +409,9 @@ mod tests {
         let files = [("x", b"1".to_vec()), ("y", b"2".to_vec()), ("no/z", b"3".to_vec())];
         let failure = folder.finish(&files).unwrap_err().to_string();
         assert!(
-            failure.contains("/y: found a folder") && failure.ends_with("holds x"),
+            failure.contains("/y: found a folder")
+                && failure.ends_with("holds x")
+                && failure.matches("error").count() == 1,
             "{failure}"
         );
         assert_eq!(names(&path), ["history.csv", "x", "y"]);

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::results::{self, Results};
 use super::run_folder::{CHECKPOINT, RunFolder};
 use super::settings::Settings;
-use super::{findings, interrupt, output, report};
+use super::{MAX_THREADS, findings, interrupt, output, report};
 
 /// What a checkpoint says besides: the settings as JSON, and how often there is to be one.
 const SETTINGS: &str = "settings";
@@ -32,7 +32,8 @@ them), times.json (what each layer took), settings.json, loss.svg, schedule.svg,
 the model on.
 
 A run whose loss is no number any more leaves all of its record but the model. One that fails otherwise
-leaves nothing, unless it has written a checkpoint: that, and its history, are there to go on from.
+leaves nothing, unless it has written a checkpoint: that, and its history, are there to go on from. If at the
+end some files cannot be written, as on a full disk, the others are kept, and the error says which.
 
 The same command gives the same weights, bit for bit, with any number of threads; interrupted and resumed
 in the middle of an epoch, too. Ctrl-C ends the run after the batch, saves it, and says how to go on; a
@@ -67,7 +68,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     choice: Choice,
     /// Threads to compute on [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
     /// The run's folder; files of an earlier run there are replaced [default: runs/1, runs/2, ...]
     #[arg(long, value_name = "DIR")]
@@ -199,7 +200,7 @@ fn to_go_on(folder: &Path) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
     if word.chars().all(plain) {
         word.to_string()

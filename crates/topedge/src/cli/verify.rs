@@ -10,7 +10,7 @@ use super::epochs::Epochs;
 use super::failure::Failure;
 use super::run_folder::CHECKPOINT;
 use super::settings::Settings;
-use super::{output, train};
+use super::{MAX_THREADS, output, train};
 
 /// Trains again as a run was trained, and says whether the weights are the same, bit for bit
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Threads to compute on [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: Option<u16>,
     /// Print one JSON object a line, and nothing else
     #[arg(long)]

@@ -8,6 +8,8 @@ mod matrix;
 mod show_batch;
 mod validation;
 
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
 use topedge_data::Dataset;
 use topedge_nn::callbacks::{ActivationStats, Recorder};
 use topedge_nn::{ENOUGH_BATCHES, EpochRow, Learner, Severity};
@@ -182,10 +184,13 @@ fn picture(data: &Dataset, i: usize) -> Result<Picture> {
     Ok(Picture::image(data.image(i), data.image_shape())?.at_most(LONGEST_SIDE))
 }
 
-/// Images from all over the data set, since trees of images are sorted by class.
+/// Images from all over the data set, since trees of images are sorted by class; anywhere in each part of it, since
+/// at even distances those of a set whose classes take turns would be of a few classes.
 fn training_images(data: &Dataset) -> Result<Vec<Captioned>> {
     let count = data.len().min(BATCH);
-    let images = (0..count).map(|i| i * data.len() / count);
+    let mut random = Pcg64::seed_from_u64(0);
+    let part = |i: usize| i * data.len() / count..(i + 1) * data.len() / count;
+    let images = (0..count).map(|i| random.random_range(part(i)));
     let captioned = images.map(|i| {
         let caption = data.vocab()[data.label(i) as usize].clone();
         Ok(Captioned { picture: picture(data, i)?, caption })
@@ -201,4 +206,31 @@ fn mistake(data: &Dataset, i: usize, seen: &Seen) -> Result<Mistake> {
         probability: seen.probability,
         loss: seen.loss,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn training_images_are_of_most_classes_sorted_or_in_turn() {
+        const CLASSES: usize = 10;
+        let vocab: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
+        for len in [1000, 20_000, 60_000] {
+            let (sorted, in_turn) =
+                ((0..len).map(|i| i * CLASSES / len), (0..len).map(|i| i % CLASSES));
+            for labels in [sorted.collect::<Vec<_>>(), in_turn.collect()] {
+                let labels = labels.into_iter().map(|label| label as u32).collect();
+                let data = Dataset::new(vec![0; len], [1, 1, 1], labels, vocab.clone()).unwrap();
+                let images = training_images(&data).unwrap();
+                assert_eq!(images.len(), BATCH);
+                let seen: BTreeSet<_> = images.into_iter().map(|image| image.caption).collect();
+                assert!(seen.len() > 6, "of {len}: {seen:?}");
+            }
+        }
+        let data = Dataset::new(vec![0; 3], [1, 1, 1], vec![0, 1, 2], vocab).unwrap();
+        assert_eq!(training_images(&data).unwrap().len(), 3);
+    }
 }

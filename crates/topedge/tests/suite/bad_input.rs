@@ -129,6 +129,10 @@ fn wrong_use() {
     assert_fails(&forced, 2, &["TOPEDGE_ISA", "mmx"]);
     let setting = topedge(dir.path(), &["train"]).env("TOPEDGE_WINOGRAD", "no").output().unwrap();
     assert_fails(&setting, 2, &["TOPEDGE_WINOGRAD", "no"]);
+    for threads in ["two", "-1", "1025"] {
+        let many = topedge(dir.path(), &["train"]).env("RAYON_NUM_THREADS", threads).output();
+        assert_fails(&many.unwrap(), 2, &["RAYON_NUM_THREADS", threads, "1024"]);
+    }
 }
 
 #[test]
