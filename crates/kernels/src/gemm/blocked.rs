@@ -143,6 +143,7 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
     let part = (PART / m.clamp(1, MC).next_multiple_of(mr) / KC).max(1) * KC;
     let c = SharedMut::new(output.c);
     let (row_stride, offsets) = (output.row_stride, &output.columns);
+    let in_place = n <= IN_PLACE_COLUMNS && a.in_place().is_some();
     // Even parts: a short one costs an output that comes and goes, too.
     let part = parallel::even(k, part);
     // An empty sum still has its one part: the output gets its bias and beta.
@@ -154,18 +155,32 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
         for i0 in (0..m).step_by(MC) {
             let rows = MC.min(m - i0);
             let a_panels = rows.div_ceil(mr);
-            let multiply = |panels: Option<&[T]>| {
+            let packed_panels = if in_place { 0 } else { a_panels };
+            scratch::with(packed_panels * mr * depth, |packed_a: &mut [T]| {
+                let to = SharedMut::new(packed_a.as_mut_ptr());
+                let groups = packed_panels.div_ceil(PACKED_PANELS);
+                let jobs = groups * depth.div_ceil(kc);
+                parallel::for_each(jobs, packed_a.len() * parallel::MOVED, |job| {
+                    let first = job % groups * PACKED_PANELS * mr;
+                    let k = job / groups * kc;
+                    let rows = [i0 + first, (PACKED_PANELS * mr).min(rows - first)];
+                    let steps = kc.min(depth - k);
+                    // SAFETY: the block is inside A; each job writes panels of its own.
+                    let to = unsafe { to.get().add(k * a_panels * mr + first * steps) };
+                    T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
+                });
                 let cut = Cut::new([rows, n, depth], [mr, nr]);
                 parallel::for_each(cut.jobs(), parallel::operations([rows, n, depth]), |job| {
                     let [rows, columns] = cut.job(job);
                     let block = columns.len().next_multiple_of(nr).min(block_panels * nr);
                     scratch::with(kc * block, |packed_b: &mut [T]| {
-                        let a = match panels {
-                            Some(a) => RowsA::Panels { a, all: a_panels * mr, first: rows.start },
-                            None => {
-                                let (a, stride) = a.in_place().expect("no panels, so it is");
+                        let a = match a.in_place() {
+                            Some((a, stride)) if in_place => {
                                 let first = (i0 + rows.start) * stride + k0;
                                 RowsA::InPlace { a: a.wrapping_add(first), stride }
+                            }
+                            _ => {
+                                RowsA::Panels { a: packed_a, all: a_panels * mr, first: rows.start }
                             }
                         };
                         let job = MacroKernel {
@@ -185,25 +200,6 @@ pub(crate) unsafe fn run<T: Element, C: ColumnOffsets>(
                         T::run(isa, job);
                     });
                 });
-            };
-            if n <= IN_PLACE_COLUMNS && a.in_place().is_some() {
-                multiply(None);
-                continue;
-            }
-            scratch::with(a_panels * mr * depth, |packed_a: &mut [T]| {
-                let to = SharedMut::new(packed_a.as_mut_ptr());
-                let groups = a_panels.div_ceil(PACKED_PANELS);
-                let jobs = groups * depth.div_ceil(kc);
-                parallel::for_each(jobs, packed_a.len() * parallel::MOVED, |job| {
-                    let first = job % groups * PACKED_PANELS * mr;
-                    let k = job / groups * kc;
-                    let rows = [i0 + first, (PACKED_PANELS * mr).min(rows - first)];
-                    let steps = kc.min(depth - k);
-                    // SAFETY: the block is inside A; each job writes panels of its own.
-                    let to = unsafe { to.get().add(k * a_panels * mr + first * steps) };
-                    T::run(isa, PackPanelsA { a, rows, depth: [k0 + k, steps], to });
-                });
-                multiply(Some(packed_a));
             });
         }
     }

@@ -66,13 +66,13 @@ pub(super) fn never_moved(evidence: &Evidence<'_>, was_broken: bool) -> Option<F
     // Where it was halfway.
     let middle = losses.len() / 2;
     let falls = end < 0.99 * smooth(&losses[middle - window / 2..middle + window.div_ceil(2)]);
+    let (than_a_guess, as_a_guess) =
+        if end > 1.05 * guess { ("higher", "what it would be") } else { ("no lower", "as") };
     let what = match began_there {
         false => format!(
-            "{}, {} than ln {} = {guess:.2}, {} if all classes were equally likely",
+            "{}, {than_a_guess} than ln {} = {guess:.2}, {as_a_guess} if all classes were equally likely",
             short_number(end),
-            if end > 1.05 * guess { "higher" } else { "no lower" },
             evidence.classes,
-            if end > 1.05 * guess { "what it would be" } else { "as" },
         ),
         true => format!("{}, where it began", short_number(end)),
     };

@@ -133,10 +133,11 @@ fn check_threads() -> Result<(), Failure> {
     };
     match value.to_str().and_then(|value| value.parse().ok()) {
         Some(0..=MAX_THREADS) => Ok(()),
-        _ => Err(Failure::Usage(format!(
-            "RAYON_NUM_THREADS {}: expected a number up to {MAX_THREADS}, or 0 for one a core",
-            value.display()
-        ))),
+        _ => Err(Failure::flag(
+            "RAYON_NUM_THREADS",
+            value.display(),
+            format_args!("a number up to {MAX_THREADS}, or 0 for one a core"),
+        )),
     }
 }
 

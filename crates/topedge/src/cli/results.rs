@@ -1,6 +1,5 @@
 //! What a training run leaves: files, and a last word.
 
-use std::env;
 use std::path::Path;
 
 use image::codecs::png::PngEncoder;
@@ -14,7 +13,7 @@ use super::choice::Trained;
 use super::failure::Failure;
 use super::run_folder::FILES;
 use super::settings::Settings;
-use super::train::quoted;
+use super::train::{program, quoted};
 use super::{batches, findings, histograms, output, times};
 
 /// The outcome of a training run.
@@ -96,7 +95,7 @@ impl Results {
             })?);
             return Ok(lines.join("\n"));
         }
-        let program = quoted(&env::args().next().unwrap_or_else(|| "topedge".to_string()));
+        let program = quoted(&program());
         let (pasted_model, sample) = (quoted(&model), quoted(&file("sample.png")));
         Ok(format!(
             "

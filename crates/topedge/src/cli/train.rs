@@ -192,11 +192,15 @@ fn read_checkpoint(run: &Path) -> Result<(Checkpoint, Settings, String), Failure
 
 /// The command that goes on with the run in `folder`.
 fn to_go_on(folder: &Path) -> String {
-    let program = env::args().next().unwrap_or_else(|| "topedge".to_string());
-    let words = [&*program, "train", "--resume", &folder.display().to_string()].map(quoted);
+    let words = [&*program(), "train", "--resume", &folder.display().to_string()].map(quoted);
     let variables = ["TOPEDGE_ISA", "TOPEDGE_WINOGRAD"].into_iter();
     let set = variables.filter_map(|name| Some(format!("{name}={}", env::var(name).ok()?)));
     set.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// This program, as it was called.
+pub(crate) fn program() -> String {
+    env::args().next().unwrap_or_else(|| "topedge".to_string())
 }
 
 /// A word as a shell takes it.
